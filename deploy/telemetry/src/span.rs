@@ -1,0 +1,137 @@
+//! A span: started, given attributes, ended; and how it travels in HTTP headers.
+
+use std::time::SystemTime;
+
+use http::HeaderMap;
+use opentelemetry::trace::{Span as _, SpanBuilder, Status, TraceContextExt, Tracer as _};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_http::{HeaderExtractor, HeaderInjector};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry::propagation::TextMapPropagator;
+
+pub use opentelemetry::Value;
+pub use opentelemetry::trace::SpanKind;
+
+/// Starts spans. Cheap to clone; [`Tracer::off`] makes spans that cost nothing and still pass a client's context on.
+#[derive(Clone)]
+pub struct Tracer {
+    inner: Option<opentelemetry_sdk::trace::SdkTracer>,
+}
+
+/// One span. Ends when dropped, or earlier by [`Span::end`].
+#[derive(Clone)]
+pub struct Span {
+    context: Context,
+    tracer: Tracer,
+}
+
+impl Tracer {
+    pub(crate) fn over(inner: opentelemetry_sdk::trace::SdkTracer) -> Tracer {
+        Tracer { inner: Some(inner) }
+    }
+
+    /// A tracer that records nothing.
+    pub fn off() -> Tracer {
+        Tracer { inner: None }
+    }
+
+    /// A span whose parent is what the headers' `traceparent` names, or a new trace when they name none.
+    pub fn from_headers(&self, name: &'static str, kind: SpanKind, headers: &HeaderMap) -> Span {
+        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers));
+        self.start(SpanBuilder::from_name(name).with_kind(kind), &parent)
+    }
+
+    fn start(&self, builder: SpanBuilder, parent: &Context) -> Span {
+        let context = match &self.inner {
+            Some(tracer) => parent.with_span(tracer.build_with_context(builder, parent)),
+            None => parent.clone(),
+        };
+        Span { context, tracer: self.clone() }
+    }
+}
+
+impl Span {
+    /// A span below this one, starting now.
+    pub fn child(&self, name: &'static str, kind: SpanKind) -> Span {
+        self.tracer.start(SpanBuilder::from_name(name).with_kind(kind), &self.context)
+    }
+
+    /// A span below this one that has already run: recorded with the times it had.
+    pub fn child_between(
+        &self,
+        name: &'static str,
+        start: SystemTime,
+        end: SystemTime,
+        attributes: Vec<(&'static str, Value)>,
+    ) {
+        let Some(tracer) = &self.tracer.inner else { return };
+        let attributes = attributes.into_iter().map(|(key, value)| KeyValue::new(key, value));
+        let builder = SpanBuilder::from_name(name)
+            .with_kind(SpanKind::Internal)
+            .with_start_time(start)
+            .with_attributes(attributes);
+        tracer.build_with_context(builder, &self.context).end_with_timestamp(end);
+    }
+
+    /// Sets an attribute; names are in [`crate::names`].
+    pub fn set(&self, key: impl Into<opentelemetry::Key>, value: impl Into<Value>) {
+        if self.is_recorded() {
+            self.context.span().set_attribute(KeyValue::new(key.into(), value.into()));
+        }
+    }
+
+    /// Records a moment inside the span.
+    pub fn event(&self, name: &'static str) {
+        if self.is_recorded() {
+            self.context.span().add_event(name, Vec::new());
+        }
+    }
+
+    /// Marks the span as failed.
+    pub fn fail(&self, message: impl Into<String>) {
+        if self.is_recorded() {
+            self.context.span().set_status(Status::error(message.into()));
+        }
+    }
+
+    /// Ends the span now; later calls change nothing.
+    pub fn end(&self) {
+        if self.is_recorded() {
+            self.context.span().end();
+        }
+    }
+
+    /// Writes `traceparent` (and `tracestate`) so that the receiver continues this trace.
+    pub fn inject(&self, headers: &mut HeaderMap) {
+        TraceContextPropagator::new().inject_context(&self.context, &mut HeaderInjector(headers));
+    }
+
+    /// The trace's id as 32 hex digits, when there is a trace.
+    pub fn trace_id(&self) -> Option<String> {
+        let span = self.context.span();
+        let id = span.span_context();
+        id.is_valid().then(|| id.trace_id().to_string())
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.tracer.inner.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn without_a_tracer_the_clients_context_is_passed_on_unchanged() {
+        let mut incoming = HeaderMap::new();
+        incoming.insert("traceparent", PARENT.parse().unwrap());
+        let span = Tracer::off().from_headers("x", SpanKind::Server, &incoming);
+        let mut outgoing = HeaderMap::new();
+        span.child("y", SpanKind::Client).inject(&mut outgoing);
+        assert_eq!(outgoing["traceparent"], PARENT);
+        assert_eq!(span.trace_id().as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
+    }
+}

@@ -1,0 +1,16 @@
+//! The words of the policy contract in Rust: what a policy sees, what it answers, and the trait it is.
+//!
+//! A native policy and a WebAssembly component are the same [`Policy`] to everything above. Nothing here knows HTTP,
+//! Wasm, a clock or a socket.
+
+mod events;
+mod facts;
+mod fleet;
+mod policy;
+mod verdict;
+
+pub use events::{Event, FailureKind, Usage};
+pub use facts::{BLOCK_BYTES, RequestFacts};
+pub use fleet::{FleetView, Health, Regions, ReplicaId, ReplicaRole, ReplicaRow, RegionId, RegionRow};
+pub use policy::{Answer, Call, Description, Hook, Mode, Policy, PolicyFault};
+pub use verdict::{Admission, Denial, Placement};
