@@ -11,6 +11,8 @@ mod verdict;
 
 pub use events::{Event, FailureKind, Usage};
 pub use facts::{BLOCK_BYTES, RequestFacts};
-pub use fleet::{FleetView, Health, Regions, ReplicaId, ReplicaRole, ReplicaRow, RegionId, RegionRow};
+pub use fleet::{
+    FleetView, Health, RegionId, RegionRow, Regions, ReplicaId, ReplicaRole, ReplicaRow,
+};
 pub use policy::{Answer, Call, Description, Hook, Mode, Policy, PolicyFault};
 pub use verdict::{Admission, Denial, Placement};

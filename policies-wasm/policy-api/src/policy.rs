@@ -19,7 +19,12 @@ pub trait Policy: Send + Sync {
     fn place(&self, call: &Call<'_>) -> Result<Answer<Placement>, PolicyFault>;
 
     /// What happened since the last call, off the data path. Only when [`Hook::Observe`] is described.
-    fn observe(&self, now_ms: u64, fleet: &Arc<FleetView>, events: &[Event]) -> Result<(), PolicyFault>;
+    fn observe(
+        &self,
+        now_ms: u64,
+        fleet: &Arc<FleetView>,
+        events: &[Event],
+    ) -> Result<(), PolicyFault>;
 }
 
 /// What one decision may look at.
@@ -47,7 +52,11 @@ pub struct Answer<V> {
 impl<V> Answer<V> {
     /// A verdict with nothing to say about it.
     pub fn bare(verdict: V) -> Answer<V> {
-        Answer { verdict, reason: None, attributes: Vec::new() }
+        Answer {
+            verdict,
+            reason: None,
+            attributes: Vec::new(),
+        }
     }
 }
 
@@ -127,6 +136,12 @@ pub enum PolicyFault {
     /// No instance came free in time.
     #[error("no free instance of the policy within its deadline")]
     NoInstance,
+    /// It answered what no policy may answer, e.g. a denial with status 200.
+    #[error("policy gave an answer that cannot be used: {message}")]
+    BadAnswer {
+        /// What is wrong with it.
+        message: String,
+    },
     /// It was asked for a hook it does not have.
     #[error("policy has no {hook:?} hook")]
     NoHook {

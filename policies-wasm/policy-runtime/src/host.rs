@@ -1,0 +1,26 @@
+//! What the process around the runtime lends it: a clock and places for lines and numbers.
+
+/// Lent by the process: proxy, simulator or `policy test`. Called from within a policy's call, so it must not wait.
+pub trait Host: Send + Sync {
+    /// Monotonic milliseconds, for calls that carry no time of their own (loading).
+    fn now_ms(&self) -> u64;
+    /// A line a policy wrote; already bounded in bytes and in lines per call.
+    fn log(&self, slot: &str, level: Level, line: &str);
+    /// Adds to a policy's counter. `name` is `[a-z0-9_]+`; distinct names are bounded per slot.
+    fn count(&self, slot: &str, name: &str, delta: u64);
+    /// Sets a policy's gauge. `name` is `[a-z0-9_]+`; distinct names are bounded per slot.
+    fn gauge(&self, slot: &str, name: &str, value: f64);
+}
+
+/// How grave a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For the policy's author.
+    Debug,
+    /// For the operator.
+    Info,
+    /// Something is off.
+    Warn,
+    /// Something failed.
+    Error,
+}

@@ -1,0 +1,92 @@
+//! How much a component may take: every bound of the runtime by name.
+
+/// Every bound of the runtime. What a slot shares between instances and versions is bounded per slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one component.
+    pub component_bytes_max: usize,
+    /// Linear memory of one instance, all its memories together.
+    pub memory_bytes_max: usize,
+    /// Elements of one instance's tables, all together.
+    pub table_elements_max: usize,
+    /// How long one call of a hook may take.
+    pub call_deadline_ms: u32,
+    /// How long each call made while loading may take (describe, configure, self-check, restore).
+    pub load_deadline_ms: u32,
+    /// `None`: deadlines guard the calls (a proxy). `Some`: this much fuel guards each call instead of the deadlines,
+    /// so that a run replays exactly (a simulator).
+    pub fuel_max: Option<u64>,
+    /// Fuel of each call made while loading, where `fuel_max` is set.
+    pub load_fuel_max: u64,
+    /// Instances of one pooled component.
+    pub instances_max: usize,
+    /// Instances made when a pooled component is loaded.
+    pub instances_ready: usize,
+    /// How long a call waits for an instance before it is a [`policy_api::PolicyFault::NoInstance`].
+    pub instance_wait_ms: u32,
+    /// Slots that have shared state.
+    pub slots_max: usize,
+    /// Bytes of a reason given through `explain`.
+    pub reason_bytes_max: usize,
+    /// Bytes of a message: a trap's, a refusal's, a denial's.
+    pub message_bytes_max: usize,
+    /// Bytes of one log line.
+    pub log_line_bytes_max: usize,
+    /// Log lines of one call.
+    pub log_lines_per_call_max: u32,
+    /// Span attributes of one call.
+    pub attributes_max: usize,
+    /// Bytes of one span attribute's value.
+    pub attribute_bytes_max: usize,
+    /// Bytes of a name: a bucket's, a metric's, an attribute's, a store key.
+    pub name_bytes_max: usize,
+    /// Names of counters and gauges of one slot.
+    pub metrics_max: usize,
+    /// Counter and gauge updates of one call.
+    pub metric_updates_per_call_max: u32,
+    /// Bytes of one slot's store, keys and values.
+    pub store_bytes_max: usize,
+    /// Bytes of one value in the store.
+    pub store_value_bytes_max: usize,
+    /// Token buckets and counters of one slot.
+    pub buckets_max: usize,
+    /// Blocks that one slot's prefix index remembers, counted once per holder.
+    pub prefix_blocks_max: usize,
+    /// Blocks that one call of the prefix index looks at.
+    pub prefix_blocks_per_call_max: usize,
+    /// Bytes of a snapshot.
+    pub snapshot_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            component_bytes_max: 16 << 20,
+            memory_bytes_max: 64 << 20,
+            table_elements_max: 100_000,
+            call_deadline_ms: 5,
+            load_deadline_ms: 1000,
+            fuel_max: None,
+            load_fuel_max: 1_000_000_000,
+            instances_max: 64,
+            instances_ready: 4,
+            instance_wait_ms: 5,
+            slots_max: 64,
+            reason_bytes_max: 256,
+            message_bytes_max: 512,
+            log_line_bytes_max: 512,
+            log_lines_per_call_max: 16,
+            attributes_max: 16,
+            attribute_bytes_max: 256,
+            name_bytes_max: 256,
+            metrics_max: 64,
+            metric_updates_per_call_max: 64,
+            store_bytes_max: 4 << 20,
+            store_value_bytes_max: 256 << 10,
+            buckets_max: 16_384,
+            prefix_blocks_max: 1 << 18,
+            prefix_blocks_per_call_max: 4096,
+            snapshot_bytes_max: 16 << 20,
+        }
+    }
+}
