@@ -1,0 +1,119 @@
+// Holds what the page knows: fed by the event stream and by history, read by the views.
+
+import * as api from '../api/client';
+import type { Decision, Fleet, Policies, Slot, Traffic } from '../api/contract';
+import { Live, type Connection } from '../api/live';
+import type { ServerEvent } from '../api/sse';
+import { mergeDecisions } from './decisions';
+import { withSlot } from './policies';
+import { HISTORY_MS, mergeTraffic } from './traffic';
+
+/** How many past decisions are asked for at the start. */
+const DECISIONS_AT_START = 200;
+
+class Dashboard {
+  connection = $state.raw<Connection>({ state: 'connecting' });
+  /** When the last byte of news came, by this machine's clock. */
+  heardMs = $state(0);
+  /** Ticks once a second, for everything that ages on the page. */
+  nowMs = $state(Date.now());
+  fleet = $state.raw<Fleet | null>(null);
+  fleetHeardMs = $state(0);
+  traffic = $state.raw<Traffic[] | null>(null);
+  policies = $state.raw<Policies | null>(null);
+  decisions = $state.raw<Decision[] | null>(null);
+  signInRefusal = $state<string | null>(null);
+  /** The proxy's clock minus this machine's. */
+  #clockOffsetMs = 0;
+
+  readonly #live = new Live(
+    {
+      open: (signal) => fetch('/admin/v1/events', { signal, cache: 'no-store', headers: { accept: 'text/event-stream', ...api.authorization() } }),
+      nowMs: () => Date.now(),
+      chance: () => Math.random(),
+      later: (ms, act) => {
+        const timer = setTimeout(act, ms);
+        return () => clearTimeout(timer);
+      },
+    },
+    { connection: (now) => this.#connectionChanged(now), event: (event) => this.#heard(event) },
+  );
+
+  /** Connects, keeps the clock, and returns how to stop both. */
+  start(): () => void {
+    this.#live.connect();
+    const clock = setInterval(() => (this.nowMs = Date.now()), 1000);
+    const online = () => this.reconnect();
+    window.addEventListener('online', online);
+    return () => {
+      clearInterval(clock);
+      window.removeEventListener('online', online);
+      this.#live.close();
+    };
+  }
+
+  reconnect(): void {
+    this.#live.connect();
+  }
+
+  signIn(token: string): void {
+    api.keepToken(token);
+    this.signInRefusal = null;
+    this.#live.connect();
+  }
+
+  signOut(): void {
+    api.keepToken(null);
+    this.fleet = this.traffic = this.policies = this.decisions = null;
+    this.#live.connect();
+  }
+
+  /** The proxy's present, as well as this page knows it. */
+  get serverNowMs(): number {
+    return this.nowMs + this.#clockOffsetMs;
+  }
+
+  slotChanged(slot: Slot): void {
+    if (this.policies !== null) this.policies = withSlot(this.policies, slot);
+  }
+
+  #connectionChanged(now: Connection): void {
+    const wasOut = this.connection.state !== 'live';
+    this.connection = now;
+    if (now.state === 'unauthorized') {
+      this.signInRefusal = api.hasToken() ? api.reasonOf(401, now.reason) : null;
+      api.keepToken(null);
+    }
+    if (now.state === 'live' && wasOut) void this.#catchUp();
+  }
+
+  /** The stream starts with the present; what happened before, or while it was broken, is asked for. */
+  async #catchUp(): Promise<void> {
+    try {
+      const [points, decisions] = await Promise.all([api.traffic(HISTORY_MS / 1000), api.decisions(DECISIONS_AT_START)]);
+      this.traffic = mergeTraffic(this.traffic ?? [], points);
+      this.decisions = mergeDecisions(decisions, this.decisions ?? []);
+    } catch (error) {
+      // The stream is what tells whether the proxy is there; history is worth one try per connection.
+      console.warn('The history could not be read.', error);
+    }
+  }
+
+  #heard({ event, data }: ServerEvent): void {
+    this.heardMs = Date.now();
+    if (event === 'fleet') {
+      this.fleet = JSON.parse(data) as Fleet;
+      this.fleetHeardMs = this.heardMs;
+    } else if (event === 'traffic') {
+      const point = JSON.parse(data) as Traffic;
+      this.#clockOffsetMs = point.time_ms - this.heardMs;
+      this.traffic = mergeTraffic(this.traffic ?? [], [point]);
+    } else if (event === 'policies') {
+      this.policies = JSON.parse(data) as Policies;
+    } else if (event === 'decisions') {
+      this.decisions = mergeDecisions(this.decisions ?? [], JSON.parse(data) as Decision[]);
+    }
+  }
+}
+
+export const dashboard = new Dashboard();

@@ -1,0 +1,120 @@
+// Speaks docs/admin-api.md without a fleet, to work on the dashboard: `node dev/server.mjs --help`.
+
+import { createReadStream, existsSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { dirname, extname, join, normalize } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Simulation } from './simulation.mjs';
+
+const HELP = `A make-believe admin port with seeded, moving data.
+  --port N        admin port (default 8099; 0 takes a free one)
+  --data-port N   data port that answers completions (default: a free one)
+  --seed N        which data (default 1)
+  --token TOKEN   ask for this bearer token
+  --empty         no replicas, no policies, no traffic
+  --quiet         no traffic of its own; only what is sent to the data port`;
+
+const { values: options } = parseArgs({
+  options: {
+    port: { type: 'string', default: '8099' }, 'data-port': { type: 'string', default: '0' }, seed: { type: 'string', default: '1' }, token: { type: 'string' },
+    empty: { type: 'boolean', default: false }, quiet: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
+  },
+});
+if (options.help) { console.log(HELP); process.exit(0); }
+
+const BODY_BYTES_MAX = 32 * 1024 * 1024;
+const DIST = join(dirname(fileURLToPath(import.meta.url)), '..', 'dist');
+const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8', '.svg': 'image/svg+xml', '.woff2': 'font/woff2', '.txt': 'text/plain; charset=utf-8' };
+
+const data = createServer(answerData);
+await new Promise((bound) => data.listen(Number(options['data-port']), '127.0.0.1', bound));
+const simulation = new Simulation({ seed: Number(options.seed), empty: options.empty, background: !options.quiet, nowMs: () => Date.now(), dataUrl: `http://127.0.0.1:${data.address().port}` });
+const listeners = new Set();
+
+const admin = createServer(answerAdmin);
+await new Promise((bound) => admin.listen(Number(options.port), '127.0.0.1', bound));
+console.log(JSON.stringify({ admin_url: `http://127.0.0.1:${admin.address().port}`, data_url: simulation.dataUrl }));
+
+setInterval(() => { tell('traffic', simulation.second()); }, 1000);
+setInterval(() => {
+  simulation.settle(Date.now());
+  tell('fleet', simulation.fleet());
+  const changed = simulation.takeChanged();
+  if (changed.length > 0) { tell('decisions', changed); tell('policies', simulation.policies()); }
+}, 250);
+
+function tell(event, value) {
+  const text = `event: ${event}\ndata: ${JSON.stringify(value)}\n\n`;
+  for (const response of listeners) response.write(text);
+}
+
+async function answerAdmin(request, response) {
+  const { pathname, searchParams } = new URL(request.url, 'http://localhost');
+  if (pathname === '/healthz' || pathname === '/readyz') return response.end('ok');
+  if (!pathname.startsWith('/admin/') && pathname !== '/metrics') return answerFile(pathname, response);
+  if (options.token !== undefined && request.headers.authorization !== `Bearer ${options.token}`) return refuse(response, 401, 'this admin port wants a token: send Authorization: Bearer TOKEN', 'authentication_error');
+  const slot = /^\/admin\/v1\/policies\/([^/]+)(\/rollback)?$/.exec(pathname);
+  if (request.method === 'GET' && pathname === '/admin/v1/fleet') return json(response, simulation.fleet());
+  if (request.method === 'GET' && pathname === '/admin/v1/traffic') return json(response, { points: simulation.points.slice(-Number(searchParams.get('seconds') ?? 300)) });
+  if (request.method === 'GET' && pathname === '/admin/v1/policies') return json(response, simulation.policies());
+  if (request.method === 'GET' && pathname === '/admin/v1/decisions') return json(response, { decisions: simulation.decisions.slice(0, Number(searchParams.get('limit') ?? 100)) });
+  if (request.method === 'GET' && pathname === '/admin/v1/region') return json(response, simulation.fleet().regions[0]);
+  if (request.method === 'GET' && pathname === '/admin/v1/events') return answerEvents(request, response);
+  if (request.method === 'GET' && pathname === '/metrics') return response.end('# a make-believe proxy measures nothing\n');
+  if (slot && request.method === 'PUT' && !slot[2]) return answerChange(response, simulation.put(decodeURIComponent(slot[1]), await bodyOf(request)));
+  if (slot && request.method === 'POST' && slot[2]) return answerChange(response, simulation.rollback(decodeURIComponent(slot[1])));
+  return refuse(response, 404, `no such path: ${request.method} ${pathname}`);
+}
+
+function answerEvents(request, response) {
+  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+  const now = [['fleet', simulation.fleet()], ['policies', simulation.policies()], ['decisions', simulation.decisions.slice(0, 100)]];
+  for (const [event, value] of now) response.write(`event: ${event}\ndata: ${JSON.stringify(value)}\n\n`);
+  const point = simulation.points.at(-1);
+  if (point) response.write(`event: traffic\ndata: ${JSON.stringify(point)}\n\n`);
+  listeners.add(response);
+  request.on('close', () => listeners.delete(response));
+}
+
+function answerChange(response, { status, slot, message }) {
+  if (status !== 200) return refuse(response, status, message);
+  tell('policies', simulation.policies());
+  return json(response, slot);
+}
+
+function answerFile(pathname, response) {
+  const path = join(DIST, normalize(pathname === '/' ? '/index.html' : pathname));
+  if (!path.startsWith(DIST) || !existsSync(path)) return refuse(response, 404, 'no such file; was the dashboard built? `npm run build`');
+  response.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', 'content-security-policy': "default-src 'self'; frame-ancestors 'none'", 'x-content-type-options': 'nosniff' });
+  return createReadStream(path).pipe(response);
+}
+
+async function answerData(request, response) {
+  const body = JSON.parse((await bodyOf(request)).toString() || '{}');
+  const trace = /^00-([0-9a-f]{32})-/.exec(request.headers.traceparent ?? '')?.[1] ?? null;
+  const decision = simulation.decide(Date.now(), { model: body.model, endpoint: request.url, stream: body.stream === true, trace });
+  if (decision.outcome === 'refused') return refuse(response, 503, 'no replica takes work', 'server_error');
+  return json(response, { id: decision.id, object: 'chat.completion', model: body.model, choices: [{ index: 0, message: { role: 'assistant', content: 'make-believe' }, finish_reason: 'stop' }], usage: { prompt_tokens: 4, completion_tokens: 2, total_tokens: 6 } });
+}
+
+async function bodyOf(request) {
+  const pieces = [];
+  let size = 0;
+  for await (const piece of request) {
+    size += piece.length;
+    if (size > BODY_BYTES_MAX) throw new Error('body too large');
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+function json(response, value) {
+  response.writeHead(200, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(value));
+}
+
+function refuse(response, status, message, type = 'invalid_request_error') {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify({ error: { message, type, param: null, code: null } }));
+}
