@@ -50,7 +50,8 @@ pub async fn drive(
     };
     let begun = Instant::now();
     let clients = (0..scenario.traffic.concurrency).map(|_| run.client());
-    let outcomes: Vec<Result<Outcome, String>> = join_all(clients).await.into_iter().flatten().collect();
+    let outcomes: Vec<Result<Outcome, String>> =
+        join_all(clients).await.into_iter().flatten().collect();
     Report::of(&scenario.name, &outcomes, begun.elapsed())
 }
 
@@ -70,7 +71,9 @@ impl<P: Fn(Progress)> Run<'_, P> {
         let mut outcomes = Vec::new();
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(ask) = self.asks.get(number) else { return outcomes };
+            let Some(ask) = self.asks.get(number) else {
+                return outcomes;
+            };
             let target = &self.targets[number % self.targets.len()];
             let outcome = self.client.chat(&target.base_url, self.model, ask).await;
             let outcome = outcome.map_err(|reason| format!("{}: {reason}", target.name));
@@ -80,9 +83,15 @@ impl<P: Fn(Progress)> Run<'_, P> {
     }
 
     fn count(&self, outcome: &Result<Outcome, String>) {
-        let failed = self.failed.fetch_add(usize::from(outcome.is_err()), Ordering::Relaxed);
+        let failed = self
+            .failed
+            .fetch_add(usize::from(outcome.is_err()), Ordering::Relaxed);
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         let failed = failed + usize::from(outcome.is_err());
-        (self.progress)(Progress { done, all: self.asks.len(), failed });
+        (self.progress)(Progress {
+            done,
+            all: self.asks.len(),
+            failed,
+        });
     }
 }

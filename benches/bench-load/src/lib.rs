@@ -10,6 +10,7 @@ mod report;
 mod scenario;
 mod sse;
 
+pub use client::get;
 pub use drive::{Progress, Target, drive};
 pub use prompts::{Ask, asks};
 pub use report::{Percentiles, Report};

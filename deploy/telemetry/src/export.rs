@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::Tracer;
 
-/// Most spans that wait for export; more are dropped and counted.
+/// A queue bound that suits a busy proxy: some 8 MiB of spans.
 pub const QUEUE_SPANS_MAX: usize = 8192;
 const EXPORT_SPANS_MAX: usize = 512;
 const EXPORT_INTERVAL: Duration = Duration::from_millis(500);
@@ -36,6 +36,8 @@ pub struct Config {
     pub service: String,
     /// More resource attributes, e.g. `cloud.region`.
     pub attributes: Vec<(String, String)>,
+    /// Most spans that wait for export; more are dropped and counted. See [`QUEUE_SPANS_MAX`].
+    pub queue_spans_max: usize,
 }
 
 /// The OTLP wire to speak.
@@ -51,7 +53,9 @@ pub enum Protocol {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The exporter refused its settings.
-    #[error("cannot export traces to {endpoint}: {reason}; give a URL such as http://127.0.0.1:4318")]
+    #[error(
+        "cannot export traces to {endpoint}: {reason}; give a URL such as http://127.0.0.1:4318"
+    )]
     Exporter {
         /// What was given.
         endpoint: String,
@@ -78,30 +82,54 @@ struct Counts {
 impl Telemetry {
     /// No export; spans cost nothing.
     pub fn off() -> Telemetry {
-        Telemetry { provider: None, tracer: Tracer::off(), counts: Arc::default() }
+        Telemetry {
+            provider: None,
+            tracer: Tracer::off(),
+            counts: Arc::default(),
+        }
     }
 
     /// Starts exporting. For gRPC, call it inside a tokio runtime.
     pub fn start(config: &Config) -> Result<Telemetry, ConfigError> {
         let counts = Arc::<Counts>::default();
-        let exporter = CountingExporter { inner: exporter(config)?, counts: counts.clone() };
+        let exporter = CountingExporter {
+            inner: exporter(config)?,
+            counts: counts.clone(),
+        };
         let batch = BatchConfigBuilder::default()
-            .with_max_queue_size(QUEUE_SPANS_MAX)
-            .with_max_export_batch_size(EXPORT_SPANS_MAX)
+            .with_max_queue_size(config.queue_spans_max)
+            .with_max_export_batch_size(EXPORT_SPANS_MAX.min(config.queue_spans_max))
             .with_scheduled_delay(EXPORT_INTERVAL)
             .build();
-        let batches = BatchSpanProcessor::builder(exporter).with_batch_config(batch).build();
+        let batches = BatchSpanProcessor::builder(exporter)
+            .with_batch_config(batch)
+            .build();
         let resource = Resource::builder()
             .with_service_name(config.service.clone())
-            .with_attributes(config.attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
+            .with_attributes(
+                config
+                    .attributes
+                    .iter()
+                    .map(|(key, value)| KeyValue::new(key.clone(), value.clone())),
+            )
             .build();
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
-            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.sample_ratio))))
-            .with_span_processor(CountingProcessor { inner: batches, counts: counts.clone() })
+            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
+                config.sample_ratio,
+            ))))
+            .with_span_processor(CountingProcessor {
+                inner: batches,
+                counts: counts.clone(),
+                queue_spans_max: config.queue_spans_max as u64,
+            })
             .build();
         let tracer = Tracer::over(provider.tracer("headworks"));
-        Ok(Telemetry { provider: Some(provider), tracer, counts })
+        Ok(Telemetry {
+            provider: Some(provider),
+            tracer,
+            counts,
+        })
     }
 
     /// What starts spans.
@@ -147,11 +175,16 @@ fn exporter(config: &Config) -> Result<SpanExporter, ConfigError> {
                 .join()
                 .expect("building an exporter does not panic")
         }),
-        Protocol::Grpc => {
-            SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(EXPORT_TIMEOUT).build()
-        }
+        Protocol::Grpc => SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(endpoint)
+            .with_timeout(EXPORT_TIMEOUT)
+            .build(),
     };
-    built.map_err(|error| ConfigError::Exporter { endpoint: config.endpoint.clone(), reason: error.to_string() })
+    built.map_err(|error| ConfigError::Exporter {
+        endpoint: config.endpoint.clone(),
+        reason: error.to_string(),
+    })
 }
 
 /// Counts what the collector took and what it did not.
@@ -171,7 +204,11 @@ impl opentelemetry_sdk::trace::SpanExporter for CountingExporter {
         let spans = batch.len() as u64;
         let result = self.inner.export(batch).await;
         self.counts.waiting.fetch_sub(spans, Ordering::Relaxed);
-        let end = if result.is_ok() { &self.counts.exported } else { &self.counts.dropped };
+        let end = if result.is_ok() {
+            &self.counts.exported
+        } else {
+            &self.counts.dropped
+        };
         end.fetch_add(spans, Ordering::Relaxed);
         result
     }
@@ -190,16 +227,21 @@ impl opentelemetry_sdk::trace::SpanExporter for CountingExporter {
 struct CountingProcessor {
     inner: BatchSpanProcessor,
     counts: Arc<Counts>,
+    queue_spans_max: u64,
 }
 
 impl SpanProcessor for CountingProcessor {
-    fn on_start(&self, span: &mut opentelemetry_sdk::trace::Span, context: &opentelemetry::Context) {
+    fn on_start(
+        &self,
+        span: &mut opentelemetry_sdk::trace::Span,
+        context: &opentelemetry::Context,
+    ) {
         self.inner.on_start(span, context);
     }
 
     fn on_end(&self, span: SpanData) {
         let waiting = self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-        if waiting as usize >= QUEUE_SPANS_MAX {
+        if waiting >= self.queue_spans_max {
             self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -217,5 +259,63 @@ impl SpanProcessor for CountingProcessor {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.inner.set_resource(resource);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::SpanKind;
+
+    fn nobody_listens() -> String {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        format!("http://{address}")
+    }
+
+    #[test]
+    fn with_the_collector_down_every_span_ends_as_dropped() {
+        let telemetry = Telemetry::start(&Config {
+            endpoint: nobody_listens(),
+            protocol: Protocol::Http,
+            sample_ratio: 1.0,
+            service: "test".to_owned(),
+            attributes: Vec::new(),
+            queue_spans_max: 16,
+        })
+        .unwrap();
+        let (dropped, exported) = (telemetry.dropped_total(), telemetry.exported_total());
+        // More than the queue holds: some are refused at its door, the rest by the dead collector.
+        let spans = 64;
+        for _ in 0..spans {
+            telemetry
+                .tracer()
+                .from_headers("x", SpanKind::Server, &HeaderMap::new())
+                .end();
+        }
+        telemetry.shutdown(Duration::from_secs(30));
+        assert_eq!((dropped(), exported()), (spans, 0));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_no_url_is_refused_with_advice() {
+        let refused = Telemetry::start(&Config {
+            endpoint: "not a url".to_owned(),
+            protocol: Protocol::Http,
+            sample_ratio: 1.0,
+            service: "test".to_owned(),
+            attributes: Vec::new(),
+            queue_spans_max: 16,
+        });
+        let error = refused.map(|_| ()).unwrap_err().to_string();
+        assert!(
+            error.contains("give a URL such as http://127.0.0.1:4318"),
+            "{error}"
+        );
     }
 }

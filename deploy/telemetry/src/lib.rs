@@ -7,5 +7,5 @@ mod export;
 pub mod names;
 mod span;
 
-pub use export::{Config, ConfigError, Protocol, Telemetry};
+pub use export::{Config, ConfigError, Protocol, QUEUE_SPANS_MAX, Telemetry};
 pub use span::{Span, SpanKind, Tracer, Value};
