@@ -1,0 +1,163 @@
+//! What was decided, by whom, why, and which policies failed on the way.
+
+use std::fmt;
+use std::sync::Arc;
+
+use policy_api::{Denial, PolicyFault, RegionId, ReplicaId};
+use thiserror::Error;
+
+/// Who a deciding policy is: one version in one slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The slot in the chain.
+    pub slot: String,
+    /// The version's number within its slot, from 1.
+    pub number: u32,
+    /// The policy's own name.
+    pub name: String,
+    /// The policy's own version.
+    pub version: String,
+    /// `sha256:…` of the component; empty for a native policy.
+    pub digest: String,
+}
+
+/// Who decided.
+#[derive(Clone, Debug, PartialEq)]
+pub enum By {
+    /// A policy of the chain.
+    Policy(Arc<Author>),
+    /// Every policy passed or failed.
+    Fallback,
+}
+
+/// A verdict, who gave it and why, and who failed before it was given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision<V> {
+    /// Who decided.
+    pub by: By,
+    /// What was decided.
+    pub verdict: V,
+    /// Why, in the decider's words.
+    pub reason: Option<String>,
+    /// Attributes for the trace's span.
+    pub attributes: Vec<(String, String)>,
+    /// The policies that were asked and failed, in order.
+    pub faults: Vec<Fault>,
+}
+
+/// Whether a request may enter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// It may.
+    Allowed,
+    /// It may not.
+    Denied(Denial),
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// To this replica, which takes work and was not tried before.
+    Replica(ReplicaId),
+    /// To the proxy of this region, which is not our own.
+    Region(RegionId),
+    /// Nowhere yet: ask again when the fleet changes.
+    Hold,
+    /// Away.
+    Rejected(Denial),
+    /// Nowhere: no replica takes work.
+    Nobody,
+}
+
+/// A policy that could not answer, or answered what cannot be done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// Whose fault it is.
+    pub by: Arc<Author>,
+    /// What it did.
+    pub kind: FaultKind,
+}
+
+/// What a policy did wrong.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum FaultKind {
+    /// It gave no verdict.
+    #[error(transparent)]
+    NoVerdict(PolicyFault),
+    /// It named a replica that is not there.
+    #[error("it named replica {}, which this fleet does not have", .0.0)]
+    UnknownReplica(ReplicaId),
+    /// It named a replica that is unhealthy or draining.
+    #[error("it named replica {}, which takes no work now", .0.0)]
+    ReplicaTakesNoWork(ReplicaId),
+    /// It named a replica that has just failed this request.
+    #[error("it named replica {}, which has already failed this request", .0.0)]
+    ReplicaTried(ReplicaId),
+    /// It named a region that is not there.
+    #[error("it named region {}, which this mesh does not have", .0.0)]
+    UnknownRegion(RegionId),
+    /// It wanted to forward to the region it is in.
+    #[error("it named region {}, which is this proxy's own", .0.0)]
+    OwnRegion(RegionId),
+    /// It named a region that has just failed this request.
+    #[error("it named region {}, which has already failed this request", .0.0)]
+    RegionTried(RegionId),
+    /// It wanted to forward what another proxy forwarded to us.
+    #[error("it forwarded a request that another region had already forwarded")]
+    ForwardedTwice,
+    /// It denied with a status that is no error.
+    #[error("it denied with status {status}; a denial's status is 400 to 599")]
+    BadDenial {
+        /// The status.
+        status: u16,
+    },
+}
+
+impl<V> Decision<V> {
+    /// Turns the verdict into another, keeping the rest.
+    pub fn map<W>(self, change: impl FnOnce(V) -> W) -> Decision<W> {
+        let Decision {
+            by,
+            verdict,
+            reason,
+            attributes,
+            faults,
+        } = self;
+        Decision {
+            by,
+            verdict: change(verdict),
+            reason,
+            attributes,
+            faults,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Author {
+            slot,
+            name,
+            version,
+            ..
+        } = &*self.by;
+        write!(f, "{slot} ({name} {version}): {}", self.kind)
+    }
+}
+
+/// What a client is told when a policy that must decide could not.
+pub(crate) fn denial_for_fault() -> Denial {
+    Denial {
+        status: 503,
+        retry_after_ms: Some(1000),
+        message: "a routing policy could not decide about this request; try again".to_owned(),
+    }
+}
+
+/// A denial a client can be sent, or what is wrong with it.
+pub(crate) fn checked(denial: Denial) -> Result<Denial, FaultKind> {
+    match denial.status {
+        400..=599 => Ok(denial),
+        status => Err(FaultKind::BadDenial { status }),
+    }
+}
