@@ -1,2 +1,78 @@
-//! The executable.
-fn main() {}
+//! The executable: verbs over the libraries.
+
+mod bench;
+mod demo;
+mod engine;
+mod logs;
+mod model;
+mod proxy;
+mod ready;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A programmable gateway and native engine for LLM inference.
+#[derive(Parser)]
+#[command(name = "headworks", version, about, long_about = None, disable_help_subcommand = true)]
+struct Cli {
+    /// How log lines look on stderr. RUST_LOG chooses which ones there are.
+    #[arg(long, global = true, value_enum, default_value_t = logs::Format::Text)]
+    log_format: logs::Format,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Start two regions on this machine, send them a sample workload, and show how it went
+    Demo(demo::Args),
+    /// Run the gateway
+    Proxy(proxy::Args),
+    /// Run an inference replica
+    Engine(engine::Args),
+    /// Make models
+    #[command(subcommand)]
+    Model(model::Verb),
+    /// Measure a live endpoint
+    #[command(subcommand)]
+    Bench(bench::Verb),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logs::start(cli.log_format);
+    let outcome = match cli.verb {
+        Verb::Demo(args) => demo::run(args),
+        Verb::Proxy(args) => proxy::run(args),
+        Verb::Engine(args) => engine::run(args),
+        Verb::Model(verb) => model::run(verb),
+        Verb::Bench(verb) => bench::run(verb),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("headworks: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The one async runtime of a verb that serves or drives.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    use anyhow::Context;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

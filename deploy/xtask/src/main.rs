@@ -1,2 +1,68 @@
-//! The executable.
-fn main() {}
+//! `cargo xtask …`: every chore of this repository as one command each.
+
+mod arrows;
+mod check;
+mod demo;
+mod policies;
+mod shell;
+mod test;
+mod tools;
+mod ui;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The chores of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build everything, start two regions on this machine, send them a sample workload
+    Demo {
+        /// Flags of `headworks demo`, e.g. --once, --port 9000
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<String>,
+    },
+    /// Install what the tests need and run all of them
+    Test,
+    /// The quick loop: format, clippy with warnings denied, arrows, unit tests
+    Check,
+    /// Build the shipped policies to WebAssembly components in policies-wasm/dist
+    Policies,
+    /// Build the dashboard into web-ui/dist
+    Ui,
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    let outcome = match Cli::parse().verb {
+        Verb::Demo { flags } => demo::run(&root, &flags),
+        Verb::Test => test::run(&root),
+        Verb::Check => check::run(&root),
+        Verb::Policies => policies::build(&root).map(|built| print!("{built}")),
+        Verb::Ui => ui::build(&root),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's root, wherever the command is called.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("this crate stands two folders below the root")
+        .to_owned()
+}

@@ -1,0 +1,50 @@
+//! `headworks proxy`: the gateway.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use proxy_server::Config;
+use telemetry::Telemetry;
+
+use crate::ready::Ready;
+use crate::stop::{StopOn, stop};
+
+/// Longest wait for traces to be sent before exit.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The configuration, a TOML file (docs/proxy-config.md)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Read the configuration, say whether it is sound, and exit
+    #[arg(long)]
+    check: bool,
+    /// End when stdin does, for a parent that must not leave the proxy behind
+    #[arg(long, hide = true)]
+    until_stdin_ends: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let config = Config::load(&args.config)?;
+    if args.check {
+        println!("{} is sound", args.config.display());
+        return Ok(());
+    }
+    crate::runtime()?.block_on(serve(config, StopOn::of(args.until_stdin_ends)))
+}
+
+async fn serve(config: Config, on: StopOn) -> anyhow::Result<()> {
+    let telemetry = Arc::new(match config.telemetry() {
+        Some(settings) => Telemetry::start(&settings)?,
+        None => Telemetry::off(),
+    });
+    let ready = |bound: proxy_server::Bound| {
+        Ready { listen: bound.data.to_string(), admin: Some(bound.admin.to_string()) }.print();
+    };
+    let served = proxy_server::serve(config, telemetry.clone(), ready, stop(on)).await;
+    tokio::task::spawn_blocking(move || telemetry.shutdown(FLUSH_TIME_MAX)).await.context("flush traces")?;
+    Ok(served?)
+}

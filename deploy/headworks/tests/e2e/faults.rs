@@ -1,0 +1,92 @@
+//! A client that leaves and a replica that dies: nothing is leaked, nothing else stops.
+
+use std::io::Read;
+use std::sync::mpsc::channel;
+
+use crate::http::{self, chat, open_stream};
+use crate::processes::{Server, engine, metric, proxy, wait_for};
+
+const CHAT: &str = "/v1/chat/completions";
+
+fn read_some(stream: &mut impl Read) -> String {
+    let mut bytes = [0; 256];
+    let count = stream.read(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes[..count]).into_owned()
+}
+
+fn idle(engine: &Server) -> Option<()> {
+    let state = engine.json("/state");
+    (state["running"] == 0 && state["waiting"] == 0 && state["kv_blocks_used"] == 0).then_some(())
+}
+
+#[test]
+fn a_client_that_leaves_mid_stream_frees_the_engines_blocks() {
+    let engine = engine(&[]);
+    let proxy = proxy(&[&engine.url], "least-load", "");
+    let mut stream = open_stream(&format!("{}{CHAT}", proxy.url), &chat("tell me all", 1900, true));
+    assert!(read_some(&mut stream).starts_with("data:"));
+    let state = engine.json("/state");
+    assert!(state["kv_blocks_used"].as_u64().unwrap() > 0, "{state}");
+    drop(stream);
+    wait_for("the engine to free its blocks", || idle(&engine));
+    let written = engine.json("/state")["output_tokens_total"].as_u64().unwrap();
+    assert!(written < 1900, "the engine stopped early, after {written} tokens");
+}
+
+#[test]
+fn a_replica_that_dies_mid_stream_ends_it_with_a_clear_error_and_the_fleet_goes_on() {
+    let (mut doomed, other) = (engine(&[]), engine(&[]));
+    let proxy = proxy(&[&doomed.url], "least-load", "");
+    let mut stream = open_stream(&format!("{}{CHAT}", proxy.url), &chat("tell me all", 1900, true));
+    assert!(read_some(&mut stream).starts_with("data:"));
+    doomed.kill();
+    let mut rest = String::new();
+    // The stream may end with the error event or, after it, be cut: what matters is what was said.
+    let _ = stream.read_to_string(&mut rest);
+    assert!(rest.contains("\"error\""), "the stream says that it broke: …{}", &rest[rest.len().saturating_sub(300)..]);
+    let page = wait_for("the death to be counted", || {
+        let page = http::get(&format!("{}/metrics", proxy.admin)).text();
+        (metric(&page, "headworks_proxy_midstream_deaths_total")? >= 1.0).then_some(page)
+    });
+    assert!(page.contains("headworks_proxy_"));
+    assert_eq!(other.json("/state")["running"], 0);
+}
+
+#[test]
+fn a_dead_replica_costs_no_request_that_has_not_begun() {
+    let (mut doomed, other) = (engine(&[]), engine(&[]));
+    let proxy = proxy(&[&doomed.url, &other.url], "round-robin", "");
+    doomed.kill();
+    for number in 0..20 {
+        let answer = http::post(&format!("{}{CHAT}", proxy.url), chat("hello", 2, false).to_string().as_bytes());
+        assert_eq!(answer.status, 200, "request {number}: {}", answer.text());
+    }
+}
+
+#[test]
+fn with_every_replica_dead_the_client_is_told_when_to_come_back() {
+    let mut only = engine(&[]);
+    let proxy = proxy(&[&only.url], "round-robin", "");
+    only.kill();
+    let answer = wait_for("the proxy to notice", || {
+        let answer = http::post(&format!("{}{CHAT}", proxy.url), chat("hello", 2, false).to_string().as_bytes());
+        (answer.status == 503).then_some(answer)
+    });
+    assert!(answer.retry_after.is_some());
+    assert!(answer.json()["error"]["message"].is_string());
+}
+
+#[test]
+fn a_proxy_that_is_told_to_end_finishes_its_streams_first() {
+    let engine = engine(&[]);
+    let mut proxy = proxy(&[&engine.url], "least-load", "");
+    let mut stream = open_stream(&format!("{}{CHAT}", proxy.url), &chat("tell me all", 300, true));
+    let mut text = read_some(&mut stream);
+    let (ended, end) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| ended.send(proxy.stop()));
+        stream.read_to_string(&mut text).unwrap();
+        assert!(end.recv().unwrap(), "it ended well");
+    });
+    assert!(text.trim_end().ends_with("data: [DONE]"), "the stream was whole");
+}

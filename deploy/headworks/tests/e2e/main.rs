@@ -1,0 +1,14 @@
+//! The real processes, as a user starts them: engines, proxies, the official client, a collector, a browser.
+//!
+//! `cargo xtask test` installs what these need and names it in `HEADWORKS_TEST_*`.
+
+mod bad_input;
+mod client;
+mod dashboard;
+mod demo;
+mod faults;
+mod help;
+mod http;
+mod processes;
+mod swap;
+mod traces;

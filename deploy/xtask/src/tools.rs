@@ -1,0 +1,64 @@
+//! Installs what the tests need: a browser from Debian, Python packages in a venv, a test runner.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::shell::{cargo, is_there, program, read, run, step};
+
+/// Where the tests find what was installed.
+pub(crate) struct Tools {
+    /// A Python with the `openai` package and the `rotel` collector.
+    pub(crate) python: PathBuf,
+    /// Chromium.
+    pub(crate) chromium: PathBuf,
+    /// `cargo nextest` is there; otherwise plain `cargo test` runs the tests.
+    pub(crate) nextest: bool,
+}
+
+/// The Python packages, pinned.
+const REQUIREMENTS: &str = "deploy/headworks/tests/e2e/requirements.txt";
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+/// Installs what is not there yet.
+pub(crate) fn install(root: &Path) -> anyhow::Result<Tools> {
+    let nextest = read(cargo(root).args(["nextest", "--version"])).is_ok();
+    if !nextest {
+        step("cargo-nextest is not installed: plain `cargo test` runs the tests");
+    }
+    Ok(Tools { python: python(root)?, chromium: chromium(root)?, nextest })
+}
+
+fn python(root: &Path) -> anyhow::Result<PathBuf> {
+    let venv = root.join("target/test-venv");
+    let python = venv.join("bin/python");
+    let wanted = std::fs::read_to_string(root.join(REQUIREMENTS)).context("read the Python requirements")?;
+    let installed = venv.join("installed.txt");
+    if std::fs::read_to_string(&installed).is_ok_and(|had| had == wanted) {
+        return Ok(python);
+    }
+    if !is_there("python3", "--version") {
+        bail!("python3 is not installed; the client and collector tests need Python 3.9 or newer");
+    }
+    step("installing Python packages for the tests");
+    std::fs::create_dir_all(&venv).context("make the venv's folder")?;
+    run(program(root, "python3").args(["-m", "venv", "--clear"]).arg(&venv))
+        .context("make a venv; on Debian it needs the package python3-venv")?;
+    run(program(root, &python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS]))?;
+    std::fs::write(&installed, wanted).context("note what was installed")?;
+    Ok(python)
+}
+
+fn chromium(root: &Path) -> anyhow::Result<PathBuf> {
+    if !Path::new(CHROMIUM).exists() {
+        step("installing Chromium for the dashboard's test");
+        let install = |root: &Path| {
+            run(program(root, "apt-get").args(["-qq", "update"]))?;
+            run(program(root, "apt-get")
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .args(["-qq", "-y", "--no-install-recommends", "install", "chromium"]))
+        };
+        install(root).context("install the package chromium, as root or by hand; the dashboard's test needs it")?;
+    }
+    Ok(CHROMIUM.into())
+}
