@@ -1,1 +1,27 @@
-//! engine-model
+//! Llama-shaped models from Hugging Face checkpoints, run on any backend; and checkpoints made up from a seed.
+//!
+//! ```no_run
+//! # fn run<B: engine_backend::Backend>(backend: B) -> Result<(), Box<dyn std::error::Error>> {
+//! use engine_backend::{ForwardBatch, LogitsWanted};
+//! use engine_model::{LoadOptions, Model};
+//!
+//! let mut model = Model::load(backend, "checkpoint".as_ref(), &LoadOptions::default())?;
+//! let mut batch = ForwardBatch::default();
+//! batch.push(&[1, 2, 3], 0, [0], LogitsWanted::Yes);
+//! let logits = model.forward(&batch)?;
+//! let next = logits.row(0).iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+//! # let _ = next; Ok(()) }
+//! ```
+
+mod checkpoint;
+mod config;
+mod error;
+mod llama;
+mod model;
+mod rope;
+mod synth;
+
+pub use config::{Architecture, ModelConfig, RopeScaling};
+pub use error::LoadError;
+pub use model::{LoadOptions, Logits, Model};
+pub use synth::{Preset, Synth, SynthError, Synthesised, synth};
