@@ -16,7 +16,7 @@ const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The configuration, a TOML file (docs/proxy-config.md)
+    /// The configuration, a TOML file (docs/proxy.md)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Read the configuration, say whether it is sound, and exit
@@ -38,7 +38,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 
 async fn serve(config: Config, on: StopOn) -> anyhow::Result<()> {
     let telemetry = Arc::new(match config.telemetry() {
-        Some(settings) => Telemetry::start(&settings)?,
+        Some(settings) => Telemetry::start(settings)?,
         None => Telemetry::off(),
     });
     let ready = |bound: proxy_server::Bound| {

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use bench_load::{Report, Scenario};
-use clap::ValueEnum;
 
 use self::children::{Child, Children};
 use self::plan::{Plan, RegionPlan};
 use self::summary::Summary;
+use crate::engine::OtlpProtocol;
 use crate::stop::{StopOn, stop};
 
 const SCENARIO: &str = include_str!("../../../../benches/scenarios/demo.toml");
@@ -50,12 +50,6 @@ pub(crate) struct Args {
     /// Keep models, configurations and logs here instead of in a temporary folder
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum OtlpProtocol {
-    Http,
-    Grpc,
 }
 
 /// Longest wait for a request of ours to an admin port.
@@ -180,15 +174,6 @@ async fn start_region(
     children.start(Child::proxy(&region.name, &config)).await?;
     eprintln!("region {} is up: a proxy and {} engines", region.name, region.replicas.len());
     Ok(())
-}
-
-impl OtlpProtocol {
-    fn name(self) -> &'static str {
-        match self {
-            OtlpProtocol::Http => "http",
-            OtlpProtocol::Grpc => "grpc",
-        }
-    }
 }
 
 /// A small GET to an admin port of ours.
