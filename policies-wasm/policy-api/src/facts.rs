@@ -35,7 +35,8 @@ pub struct RequestFacts {
     pub tokens: Vec<u32>,
     /// The request headers a policy may see: lower-case name, value. Never credentials.
     pub headers: Vec<(String, String)>,
-    block_hashes: OnceLock<Vec<u64>>,
+    /// Kept by [`RequestFacts::block_hashes`]; starts as the default.
+    pub block_hashes: OnceLock<Vec<u64>>,
 }
 
 impl RequestFacts {
@@ -55,10 +56,7 @@ impl RequestFacts {
 
     /// The value of a header by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -67,12 +65,7 @@ mod tests {
     use super::*;
 
     fn hashes_of(prompt: Vec<u8>) -> Vec<u64> {
-        RequestFacts {
-            prompt: prompt.into(),
-            ..RequestFacts::default()
-        }
-        .block_hashes()
-        .to_vec()
+        RequestFacts { prompt: prompt.into(), ..RequestFacts::default() }.block_hashes().to_vec()
     }
 
     #[test]
@@ -88,9 +81,6 @@ mod tests {
         let (one, other) = (hashes_of(one), hashes_of(other));
         assert_eq!(one[0], other[0]);
         assert_ne!(one[1], other[1]);
-        assert_ne!(
-            one[2], other[2],
-            "a hash names the whole prefix, not its own block"
-        );
+        assert_ne!(one[2], other[2], "a hash names the whole prefix, not its own block");
     }
 }

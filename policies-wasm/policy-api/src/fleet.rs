@@ -142,10 +142,7 @@ pub struct Regions {
 impl FleetView {
     /// Lays rows out as columns.
     pub fn of(version: u64, replicas: &[ReplicaRow], regions: &[RegionRow]) -> FleetView {
-        let mut view = FleetView {
-            version,
-            ..FleetView::default()
-        };
+        let mut view = FleetView { version, ..FleetView::default() };
         for row in replicas {
             view.push(row);
         }
@@ -211,14 +208,7 @@ impl FleetView {
 
 impl Regions {
     fn push(&mut self, row: &RegionRow) {
-        let RegionRow {
-            id,
-            local,
-            available,
-            queue,
-            rtt_us,
-            age_ms,
-        } = row;
+        let RegionRow { id, local, available, queue, rtt_us, age_ms } = row;
         self.id.push(id.0);
         self.local.push(u32::from(*local));
         self.available.push(*available);

@@ -11,8 +11,6 @@ mod verdict;
 
 pub use events::{Event, FailureKind, Usage};
 pub use facts::{BLOCK_BYTES, RequestFacts};
-pub use fleet::{
-    FleetView, Health, RegionId, RegionRow, Regions, ReplicaId, ReplicaRole, ReplicaRow,
-};
+pub use fleet::{FleetView, Health, RegionId, RegionRow, Regions, ReplicaId, ReplicaRole, ReplicaRow};
 pub use policy::{Answer, Call, Description, Hook, Mode, Policy, PolicyFault};
 pub use verdict::{Admission, Denial, Placement};

@@ -19,12 +19,7 @@ pub trait Policy: Send + Sync {
     fn place(&self, call: &Call<'_>) -> Result<Answer<Placement>, PolicyFault>;
 
     /// What happened since the last call, off the data path. Only when [`Hook::Observe`] is described.
-    fn observe(
-        &self,
-        now_ms: u64,
-        fleet: &Arc<FleetView>,
-        events: &[Event],
-    ) -> Result<(), PolicyFault>;
+    fn observe(&self, now_ms: u64, fleet: &Arc<FleetView>, events: &[Event]) -> Result<(), PolicyFault>;
 }
 
 /// What one decision may look at.
@@ -52,11 +47,7 @@ pub struct Answer<V> {
 impl<V> Answer<V> {
     /// A verdict with nothing to say about it.
     pub fn bare(verdict: V) -> Answer<V> {
-        Answer {
-            verdict,
-            reason: None,
-            attributes: Vec::new(),
-        }
+        Answer { verdict, reason: None, attributes: Vec::new() }
     }
 }
 

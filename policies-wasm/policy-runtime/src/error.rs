@@ -1,6 +1,5 @@
 //! Why a component was not loaded, in words for the one who uploaded it.
 
-use policy_api::Hook;
 use thiserror::Error;
 
 /// Why a component was not loaded. What ran before keeps running.
@@ -27,9 +26,7 @@ pub enum LoadError {
     )]
     CoreModule,
     /// Speaks a version of the contract that this runtime does not.
-    #[error(
-        "the component speaks {wanted}, but this proxy offers {offered}; rebuild it against {offered}"
-    )]
+    #[error("the component speaks {wanted}, but this proxy offers {offered}; rebuild it against {offered}")]
     ContractVersion {
         /// What it wants.
         wanted: String,
@@ -72,9 +69,7 @@ pub enum LoadError {
         message: String,
     },
     /// Does not say who it is.
-    #[error(
-        "the component does not export {export}; every policy must say its name, version and mode"
-    )]
+    #[error("the component does not export {export}; every policy must say its name, version and mode")]
     NoDescribe {
         /// The export to add.
         export: String,
@@ -143,15 +138,4 @@ pub enum LoadError {
         /// What happened.
         message: String,
     },
-}
-
-/// A hook's name as the contract spells it.
-pub(crate) fn hook_name(hook: Hook) -> &'static str {
-    match hook {
-        Hook::Configure => "configure",
-        Hook::Admit => "admit",
-        Hook::Place => "place",
-        Hook::Observe => "observe",
-        Hook::Snapshot => "snapshot",
-    }
 }

@@ -3,11 +3,22 @@
 //! The only door to wasmtime. Knows no HTTP, no tokio and not which process it is in: time, chance, log and metric
 //! sinks are handed to it.
 
+mod blueprint;
 mod component;
+mod contract;
 mod error;
 mod host;
+mod instance;
 mod limits;
+mod load;
+mod pool;
 mod runtime;
+mod self_check;
+mod slot;
+mod state;
+mod stop;
+mod ticker;
+mod wit;
 
 pub use component::{Component, Faults};
 pub use error::LoadError;

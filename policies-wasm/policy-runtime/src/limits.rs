@@ -13,6 +13,9 @@ pub struct Limits {
     pub call_deadline_ms: u32,
     /// How long each call made while loading may take (describe, configure, self-check, restore).
     pub load_deadline_ms: u32,
+    /// How long the start and the configuration of an instance may take that is made while requests run: one more for
+    /// a busy pool, or one after a trap.
+    pub instance_deadline_ms: u32,
     /// `None`: deadlines guard the calls (a proxy). `Some`: this much fuel guards each call instead of the deadlines,
     /// so that a run replays exactly (a simulator).
     pub fuel_max: Option<u64>,
@@ -66,6 +69,7 @@ impl Default for Limits {
             table_elements_max: 100_000,
             call_deadline_ms: 5,
             load_deadline_ms: 1000,
+            instance_deadline_ms: 100,
             fuel_max: None,
             load_fuel_max: 1_000_000_000,
             instances_max: 64,

@@ -1,27 +1,60 @@
 //! Owns the engine, the ticker and what slots share; loads components.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex},
+};
 
-use crate::{Component, Host, Limits, LoadError};
+use wasmtime::{Config, Engine, component::Linker};
 
-/// One per process.
+use crate::{
+    Component, Host, Limits, LoadError,
+    load::{self, Upload},
+    slot::{Slot, lock},
+    state::State,
+    stop::Budget,
+    ticker::Ticker,
+    wit,
+};
+
+/// The runtime of a process. Components keep what they need of it alive.
 pub struct Runtime {
-    limits: Limits,
-    host: Arc<dyn Host>,
-    seed: u64,
+    core: Arc<Core>,
+}
+
+/// What loading and calling need.
+pub(crate) struct Core {
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) seed: u64,
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<State>,
+    /// None where fuel is the meter.
+    pub(crate) ticker: Option<Ticker>,
+    slots: Mutex<HashMap<String, Arc<Slot>>>,
 }
 
 impl Runtime {
-    /// A runtime whose chance flows from `seed`.
+    /// A runtime whose policies' chance follows from `seed`.
     pub fn new(limits: Limits, host: Arc<dyn Host>, seed: u64) -> Result<Runtime, LoadError> {
-        Ok(Runtime { limits, host, seed })
+        let engine = Engine::new(&config(&limits)).map_err(|error| internal("make an engine", &error))?;
+        let mut linker = Linker::new(&engine);
+        wit::add_to_linker(&mut linker).map_err(|error| internal("offer the contract's imports", &error))?;
+        let ticker = match limits.fuel_max {
+            Some(_) => None,
+            None => Some(Ticker::start(&engine).map_err(|error| internal("start the epochs' thread", &error))?),
+        };
+        let limits = Arc::new(limits);
+        Ok(Runtime { core: Arc::new(Core { limits, host, seed, engine, linker, ticker, slots: Mutex::default() }) })
     }
 
     /// Compiles, checks, instantiates, configures and tries out a component, restores `predecessor`'s snapshot when
     /// both have that hook, and fills the pool. Blocking CPU work: call it off the async threads. The result is ready
     /// for its first call; publish it only then.
     ///
-    /// `config_json` is a JSON object, or empty for none.
+    /// `config_json` is a JSON object, or empty for none. What a slot keeps for its policies (prefix index, buckets,
+    /// store) is found again under the same `slot`.
     pub fn load(
         &self,
         slot: &str,
@@ -29,22 +62,70 @@ impl Runtime {
         config_json: &str,
         predecessor: Option<&Component>,
     ) -> Result<Component, LoadError> {
-        let _ = (
-            slot,
-            component,
-            config_json,
-            predecessor,
-            &self.host,
-            self.seed,
-            &self.limits,
-        );
-        Err(LoadError::Internal {
-            message: "not written yet".to_owned(),
-        })
+        load::load(&self.core, &Upload { slot, component, config_json, predecessor })
+    }
+
+    /// Forgets what a slot kept, for a slot that is removed. Components that still run keep theirs.
+    pub fn forget(&self, slot: &str) {
+        lock(&self.core.slots).remove(slot);
     }
 
     /// The bounds it was made with.
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        &self.core.limits
     }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("limits", &self.core.limits).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// The shared state of a slot, made when it is first asked for.
+    pub(crate) fn slot(&self, name: &str) -> Result<Arc<Slot>, LoadError> {
+        let mut slots = lock(&self.slots);
+        if let Some(slot) = slots.get(name) {
+            return Ok(Arc::clone(slot));
+        }
+        if slots.len() >= self.limits.slots_max {
+            return Err(LoadError::TooManySlots { slots_max: self.limits.slots_max });
+        }
+        let slot = Arc::new(Slot::new(name, &self.limits));
+        slots.insert(name.to_owned(), Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    /// For a hook, while requests run.
+    pub(crate) fn call_budget(&self) -> Budget {
+        Budget { deadline_ms: self.limits.call_deadline_ms, fuel_max: self.limits.fuel_max }
+    }
+
+    /// For the start of an instance, while requests run.
+    pub(crate) fn instance_budget(&self) -> Budget {
+        Budget { deadline_ms: self.limits.instance_deadline_ms, ..self.load_budget() }
+    }
+
+    /// For every call made while loading.
+    pub(crate) fn load_budget(&self) -> Budget {
+        let fuel_max = self.limits.fuel_max.map(|_| self.limits.load_fuel_max);
+        Budget { deadline_ms: self.limits.load_deadline_ms, fuel_max }
+    }
+}
+
+/// Reused instances and no concurrency: an exported call costs 111 ns instead of 345 (POLICY-CONTRACT's table).
+fn config(limits: &Limits) -> Config {
+    let mut config = Config::new();
+    config.concurrency_support(false);
+    config.wasm_backtrace_max_frames(None);
+    match limits.fuel_max {
+        Some(_) => config.consume_fuel(true),
+        None => config.epoch_interruption(true),
+    };
+    config
+}
+
+fn internal(verb: &str, error: &dyn fmt::Display) -> LoadError {
+    LoadError::Internal { message: format!("{verb}: {error}") }
 }

@@ -1,0 +1,134 @@
+//! One instance of a component: made, configured, called under a budget.
+
+use std::sync::Arc;
+
+use policy_api::{Call, FleetView, RequestFacts};
+use wasmtime::Store;
+
+use crate::{
+    LoadError,
+    blueprint::Blueprint,
+    runtime::Core,
+    state::State,
+    stop::{Budget, Stop},
+    wit::{Exports, ProbeError, Refusal},
+};
+
+/// One instance. After a [`Stop`] it must not be called again.
+pub(crate) struct Instance {
+    core: Arc<Core>,
+    store: Store<State>,
+    exports: Exports,
+}
+
+/// What a call may look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) now_ms: u64,
+    pub(crate) facts: Option<&'a Arc<RequestFacts>>,
+    pub(crate) fleet: Option<&'a Arc<FleetView>>,
+    /// What this call's chance follows from.
+    pub(crate) chance_key: u64,
+}
+
+/// Why there is no new instance.
+pub(crate) enum Stillborn {
+    Stopped { during: &'static str, stop: Stop },
+    WrongSignature(ProbeError),
+    Refused(Refusal),
+}
+
+impl<'a> Scene<'a> {
+    /// A call about nothing in particular, with the host's time.
+    pub(crate) fn of_host(core: &Core) -> Scene<'a> {
+        Scene { now_ms: core.host.now_ms(), facts: None, fleet: None, chance_key: core.seed }
+    }
+
+    /// A call about a request.
+    pub(crate) fn of_call(call: &Call<'a>, chance_key: u64) -> Scene<'a> {
+        Scene { now_ms: call.now_ms, facts: Some(call.facts), fleet: Some(call.fleet), chance_key }
+    }
+}
+
+impl Instance {
+    /// Makes an instance that is not configured yet.
+    pub(crate) fn bare(core: &Arc<Core>, blueprint: &Blueprint, budget: Budget) -> Result<Instance, Stillborn> {
+        let state = State::new(Arc::clone(&blueprint.slot), Arc::clone(&blueprint.host), Arc::clone(&core.limits));
+        let mut store = Store::new(&core.engine, state);
+        store.limiter(|state| state);
+        let running = core.ticker.as_ref().map(|ticker| ticker.running());
+        arm(&mut store, budget);
+        let instance = blueprint.pre.instantiate(&mut store).map_err(|error| {
+            let stop = Stop::of(&error, store.data(), budget);
+            Stillborn::Stopped { during: "its start", stop }
+        })?;
+        drop(running);
+        let exports = blueprint.hooks.load(&mut store, &instance).map_err(Stillborn::WrongSignature)?;
+        Ok(Instance { core: Arc::clone(core), store, exports })
+    }
+
+    /// Makes an instance and gives it its configuration, if it takes one.
+    pub(crate) fn configured(core: &Arc<Core>, blueprint: &Blueprint, budget: Budget) -> Result<Instance, Stillborn> {
+        let mut instance = Instance::bare(core, blueprint, budget)?;
+        let scene = Scene::of_host(core);
+        let answer = instance
+            .call(budget, scene, |exports, store| exports.configure(store, &blueprint.config_json))
+            .map_err(|stop| Stillborn::Stopped { during: "configure", stop })?;
+        match answer {
+            Some(Err(refusal)) => Err(Stillborn::Refused(refusal)),
+            Some(Ok(())) | None => Ok(instance),
+        }
+    }
+
+    /// Calls one hook under a budget.
+    pub(crate) fn call<T>(
+        &mut self,
+        budget: Budget,
+        scene: Scene<'_>,
+        hook: impl FnOnce(&Exports, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Stop> {
+        let Instance { core, store, exports } = self;
+        let _running = core.ticker.as_ref().map(|ticker| ticker.running());
+        store.data_mut().enter(scene.now_ms, scene.facts, scene.fleet, scene.chance_key);
+        arm(store, budget);
+        let answer = hook(exports, store);
+        store.data_mut().leave();
+        answer.map_err(|error| Stop::of(&error, store.data(), budget))
+    }
+
+    /// What the last call said besides its verdict.
+    pub(crate) fn take_words(&mut self) -> (Option<String>, Vec<(String, String)>) {
+        let call = &mut self.store.data_mut().call;
+        (call.reason.take(), std::mem::take(&mut call.attributes))
+    }
+}
+
+/// Before every call: an epoch's deadline counts from now, and so does a tank.
+fn arm(store: &mut Store<State>, budget: Budget) {
+    match budget.fuel_max {
+        None => store.set_epoch_deadline(u64::from(budget.deadline_ms.max(1))),
+        Some(fuel_max) => store.set_fuel(fuel_max).expect("the engine meters fuel whenever a budget has some"),
+    }
+}
+
+impl Stillborn {
+    /// As what an uploader is told.
+    pub(crate) fn into_load_error(self) -> LoadError {
+        match self {
+            Stillborn::Stopped { during, stop } => stop.into_load_error(during),
+            Stillborn::WrongSignature(error) => error.into_load_error(),
+            Stillborn::Refused(Refusal { field, message }) => LoadError::ConfigRefused { field, message },
+        }
+    }
+
+    /// As a running policy's stop; the last two cannot happen to a component that was loaded, unless it is moody.
+    pub(crate) fn into_stop(self) -> Stop {
+        match self {
+            Stillborn::Stopped { stop, .. } => stop,
+            Stillborn::WrongSignature(error) => Stop::Trapped { message: error.into_load_error().to_string() },
+            Stillborn::Refused(Refusal { message, .. }) => {
+                Stop::Trapped { message: format!("a new instance refuses the configuration: {message}") }
+            }
+        }
+    }
+}

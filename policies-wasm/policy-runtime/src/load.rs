@@ -1,0 +1,184 @@
+//! Turns uploaded bytes into a component that is ready for its first call, or into a sentence that says why not.
+
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use policy_api::{Description, Mode};
+use sha2::{Digest, Sha256};
+use wasmtime::component;
+
+use crate::{
+    Component, LoadError,
+    blueprint::Blueprint,
+    contract,
+    instance::{Instance, Scene},
+    pool::Pool,
+    runtime::Core,
+    self_check::{self, QuietHost},
+    slot::Slot,
+    state::bounded,
+    wit::{Described, Hooks},
+};
+
+/// What an uploader gives.
+pub(crate) struct Upload<'a> {
+    pub(crate) slot: &'a str,
+    pub(crate) component: &'a [u8],
+    pub(crate) config_json: &'a str,
+    pub(crate) predecessor: Option<&'a Component>,
+}
+
+/// Characters of a policy's name and of its version.
+const NAME_CHARS_MAX: usize = 64;
+/// Bytes of a configuration's schema.
+const SCHEMA_BYTES_MAX: usize = 64 << 10;
+
+/// Each step refuses what no later step should see.
+pub(crate) fn load(core: &Arc<Core>, upload: &Upload<'_>) -> Result<Component, LoadError> {
+    check_kind(core, upload.component)?;
+    let compiled = compile(core, upload.component)?;
+    let exported = contract::check(&core.engine, &compiled)?;
+    let mut blueprint = blueprint(core, upload, &compiled, &exported)?;
+    let description = describe(core, &blueprint)?;
+    blueprint.mode = description.mode;
+    check_config(&blueprint)?;
+    self_check::run(core, &blueprint, &description)?;
+    live(core, upload, blueprint, description)
+}
+
+fn check_kind(core: &Core, bytes: &[u8]) -> Result<(), LoadError> {
+    let bytes_max = core.limits.component_bytes_max;
+    if bytes.len() > bytes_max {
+        return Err(LoadError::TooLarge { bytes: bytes.len(), bytes_max });
+    }
+    let not_wasm = |message: &str| Err(LoadError::NotWasm { message: message.to_owned() });
+    match bytes {
+        [] => not_wasm("there are no bytes at all"),
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', _, _, 0, 0, ..] => Err(LoadError::CoreModule),
+        [0, b'a', b's', b'm', ..] => not_wasm("its header is cut short or of an unknown kind"),
+        _ => not_wasm("it does not begin with WebAssembly's magic number \\0asm"),
+    }
+}
+
+fn compile(core: &Core, bytes: &[u8]) -> Result<component::Component, LoadError> {
+    component::Component::from_binary(&core.engine, bytes).map_err(|error| {
+        let message = bounded(&error.root_cause().to_string(), core.limits.message_bytes_max).to_owned();
+        LoadError::NotWasm { message }
+    })
+}
+
+/// Links the component, for now with a slot and a host of its own, so that trying it out leaves no trace.
+fn blueprint(
+    core: &Core,
+    upload: &Upload<'_>,
+    compiled: &component::Component,
+    exported: &[&str],
+) -> Result<Blueprint, LoadError> {
+    let pre = core.linker.instantiate_pre(compiled).map_err(|error| LoadError::WrongImport {
+        contract: contract::CONTRACT.to_owned(),
+        message: bounded(&format!("{error:#}"), core.limits.message_bytes_max).to_owned(),
+    })?;
+    let hooks = Hooks::find(&pre, exported).map_err(|error| error.into_load_error())?;
+    Ok(Blueprint {
+        pre,
+        hooks: Arc::new(hooks),
+        slot: Arc::new(Slot::new(upload.slot, &core.limits)),
+        host: Arc::new(QuietHost(Arc::clone(&core.host))),
+        config_json: checked_json(upload.config_json)?,
+        mode: Mode::Pooled,
+        inherited: None,
+    })
+}
+
+fn checked_json(json: &str) -> Result<String, LoadError> {
+    if json.trim().is_empty() {
+        return Ok("{}".to_owned());
+    }
+    match serde_json::from_str::<serde_json::Value>(json) {
+        Ok(serde_json::Value::Object(_)) => Ok(json.to_owned()),
+        Ok(_) => Err(LoadError::BadConfig { message: "it must be a JSON object".to_owned() }),
+        Err(error) => Err(LoadError::BadConfig { message: format!("it is not JSON: {error}") }),
+    }
+}
+
+/// A configuration for a policy that reads none is a mistake that would go unnoticed.
+fn check_config(blueprint: &Blueprint) -> Result<(), LoadError> {
+    let takes_one = blueprint.hooks.list().contains(&policy_api::Hook::Configure);
+    if takes_one || blueprint.config_json.chars().all(|char| char.is_whitespace() || "{}".contains(char)) {
+        return Ok(());
+    }
+    Err(LoadError::BadConfig { message: "the policy takes none; remove it".to_owned() })
+}
+
+fn describe(core: &Arc<Core>, blueprint: &Blueprint) -> Result<Description, LoadError> {
+    let budget = core.load_budget();
+    let mut instance = Instance::bare(core, blueprint, budget).map_err(|error| error.into_load_error())?;
+    let described = instance
+        .call(budget, Scene::of_host(core), |exports, store| exports.describe(store))
+        .map_err(|stop| stop.into_load_error(contract::DESCRIBE))?;
+    check_description(described, &blueprint.hooks)
+}
+
+fn check_description(described: Described, hooks: &Hooks) -> Result<Description, LoadError> {
+    let Described { name, version, contract, hooks: claimed, mode, config_schema } = described;
+    if contract != contract::CONTRACT {
+        return Err(contract::wrong_version(bounded(&contract, NAME_CHARS_MAX)));
+    }
+    check_word("name", &name)?;
+    check_word("version", &version)?;
+    let there = hooks.list();
+    if let Some(missing) = claimed.iter().find(|hook| !there.contains(hook)) {
+        let hook = contract::hook_name(*missing);
+        return Err(LoadError::HookMissing { hook, export: contract::full_name(hook) });
+    }
+    let schema_is_json =
+        config_schema.is_empty() || serde_json::from_str::<serde::de::IgnoredAny>(&config_schema).is_ok();
+    if config_schema.len() > SCHEMA_BYTES_MAX || !schema_is_json {
+        let message = format!("config-schema must be JSON of at most {SCHEMA_BYTES_MAX} bytes, or empty");
+        return Err(LoadError::BadDescription { message });
+    }
+    Ok(Description { name, version, hooks: there, mode, config_schema })
+}
+
+fn check_word(field: &str, word: &str) -> Result<(), LoadError> {
+    let fits = (1..=NAME_CHARS_MAX).contains(&word.len())
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte));
+    if fits {
+        return Ok(());
+    }
+    let message = format!("{field} must be 1 to {NAME_CHARS_MAX} letters, digits, `-`, `_`, `.` or `+`");
+    Err(LoadError::BadDescription { message })
+}
+
+/// Gives the blueprint its real slot and host, takes over the predecessor's state and fills the pool.
+fn live(
+    core: &Arc<Core>,
+    upload: &Upload<'_>,
+    tried: Blueprint,
+    description: Description,
+) -> Result<Component, LoadError> {
+    let slot = core.slot(upload.slot)?;
+    let inherited = match (description.mode, upload.predecessor) {
+        (Mode::Single, Some(predecessor)) => predecessor.snapshot_for_successor(),
+        _ => None,
+    };
+    let blueprint = Blueprint { slot, host: Arc::clone(&core.host), inherited, ..tried };
+    let limits = &core.limits;
+    let (instances_max, ready) = match description.mode {
+        Mode::Pooled => (limits.instances_max, limits.instances_ready.clamp(1, limits.instances_max.max(1))),
+        Mode::Single => (1, 1),
+    };
+    let pool = Pool::new(instances_max, Duration::from_millis(u64::from(limits.instance_wait_ms)));
+    for _ in 0..ready {
+        pool.stock(blueprint.build(core).map_err(|error| error.into_load_error())?);
+    }
+    let (digest, bytes) = (digest_of(upload.component), upload.component.len());
+    Ok(Component::new(Arc::clone(core), blueprint, pool, description, digest, bytes))
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut digest, byte| {
+        write!(digest, "{byte:02x}").expect("a String takes every write");
+        digest
+    })
+}

@@ -1,0 +1,212 @@
+//! What a store carries for its instance: the call it is in, its slot, its bounds.
+
+use std::sync::Arc;
+
+use policy_api::{FleetView, RequestFacts};
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use thiserror::Error;
+use wasmtime::ResourceLimiter;
+
+use crate::{Host, Level, Limits, slot::Slot};
+
+/// Data of one instance's store.
+pub(crate) struct State {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) call: CallState,
+    fleet_version: u64,
+    memory_bytes_now: usize,
+    table_elements_now: usize,
+}
+
+/// What one call sees and says.
+pub(crate) struct CallState {
+    pub(crate) now_ms: u64,
+    pub(crate) facts: Arc<RequestFacts>,
+    pub(crate) fleet: Arc<FleetView>,
+    pub(crate) reason: Option<String>,
+    pub(crate) attributes: Vec<(String, String)>,
+    /// The last line logged as an error: a guest's panic message comes this way.
+    pub(crate) error_line: Option<String>,
+    lines_left: u32,
+    updates_left: u32,
+    chance: Chance,
+}
+
+/// Chance that is made when first asked for, and follows from a key alone.
+enum Chance {
+    Key(u64),
+    Rng(Box<ChaCha8Rng>),
+}
+
+/// An allocation was refused. Carried through wasmtime as the error that ends the call.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("refused to grow beyond {bytes_max} bytes of memory")]
+pub(crate) struct MemoryRefused {
+    pub(crate) bytes_max: usize,
+}
+
+impl State {
+    pub(crate) fn new(slot: Arc<Slot>, host: Arc<dyn Host>, limits: Arc<Limits>) -> State {
+        let call = CallState {
+            now_ms: 0,
+            facts: Arc::default(),
+            fleet: Arc::default(),
+            reason: None,
+            attributes: Vec::new(),
+            error_line: None,
+            lines_left: 0,
+            updates_left: 0,
+            chance: Chance::Key(0),
+        };
+        State { slot, host, limits, call, fleet_version: 0, memory_bytes_now: 0, table_elements_now: 0 }
+    }
+
+    /// Makes ready for a call. Everything it may look at is set here, nothing is left of the call before.
+    pub(crate) fn enter(
+        &mut self,
+        now_ms: u64,
+        facts: Option<&Arc<RequestFacts>>,
+        fleet: Option<&Arc<FleetView>>,
+        chance_key: u64,
+    ) {
+        // By identity, not by the view's own version: a caller may show a request a changed view of the same version.
+        if let Some(fleet) = fleet.filter(|fleet| !Arc::ptr_eq(&self.call.fleet, fleet)) {
+            self.call.fleet = Arc::clone(fleet);
+            self.fleet_version += 1;
+        }
+        if let Some(facts) = facts {
+            self.call.facts = Arc::clone(facts);
+        }
+        self.call.now_ms = now_ms;
+        self.call.chance = Chance::Key(chance_key);
+        self.call.lines_left = self.limits.log_lines_per_call_max;
+        self.call.updates_left = self.limits.metric_updates_per_call_max;
+        self.call.reason = None;
+        self.call.attributes.clear();
+        self.call.error_line = None;
+    }
+
+    /// Lets go of the request, which may hold a large body.
+    pub(crate) fn leave(&mut self) {
+        self.call.facts = Arc::default();
+    }
+
+    /// What the guest is told; moves when the view that it sees is another.
+    pub(crate) fn fleet_version(&self) -> u64 {
+        self.fleet_version
+    }
+
+    pub(crate) fn log(&mut self, level: Level, line: &str) {
+        if self.call.lines_left == 0 {
+            return;
+        }
+        self.call.lines_left -= 1;
+        let line = bounded(line, self.limits.log_line_bytes_max);
+        if level == Level::Error {
+            self.call.error_line = Some(line.to_owned());
+        }
+        self.host.log(self.slot.name(), level, line);
+    }
+
+    pub(crate) fn count(&mut self, name: &str, delta: u64) {
+        if self.may_update(name) {
+            self.host.count(self.slot.name(), name, delta);
+        }
+    }
+
+    pub(crate) fn gauge(&mut self, name: &str, value: f64) {
+        if self.may_update(name) {
+            self.host.gauge(self.slot.name(), name, value);
+        }
+    }
+
+    pub(crate) fn attribute(&mut self, name: String, value: &str) {
+        let fits = name.len() <= self.limits.name_bytes_max && self.call.attributes.len() < self.limits.attributes_max;
+        if fits && !name.is_empty() {
+            self.call.attributes.push((name, bounded(value, self.limits.attribute_bytes_max).to_owned()));
+        }
+    }
+
+    pub(crate) fn explain(&mut self, reason: &str) {
+        self.call.reason = Some(bounded(reason, self.limits.reason_bytes_max).to_owned());
+    }
+
+    pub(crate) fn chance(&mut self) -> &mut ChaCha8Rng {
+        if let Chance::Key(key) = self.call.chance {
+            self.call.chance = Chance::Rng(Box::new(ChaCha8Rng::seed_from_u64(key)));
+        }
+        match &mut self.call.chance {
+            Chance::Rng(rng) => rng,
+            Chance::Key(_) => unreachable!("made just above"),
+        }
+    }
+
+    /// Evenly below `bound`, by multiplication with rejection (Lemire, "Fast random integer generation in an interval").
+    pub(crate) fn chance_below(&mut self, bound: u32) -> u32 {
+        if bound == 0 {
+            return 0;
+        }
+        let rng = self.chance();
+        let reject_below = bound.wrapping_neg() % bound;
+        loop {
+            let product = u64::from(rng.next_u32()) * u64::from(bound);
+            let [low, high] = halves(product);
+            if low >= reject_below {
+                return high;
+            }
+        }
+    }
+
+    fn may_update(&mut self, name: &str) -> bool {
+        if self.call.updates_left == 0 || name.len() > self.limits.name_bytes_max {
+            return false;
+        }
+        self.call.updates_left -= 1;
+        self.slot.admits_metric(name)
+    }
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let bytes = self.memory_bytes_now.saturating_add(desired - current);
+        if bytes > self.limits.memory_bytes_max {
+            return Err(MemoryRefused { bytes_max: self.limits.memory_bytes_max }.into());
+        }
+        self.memory_bytes_now = bytes;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let elements = self.table_elements_now.saturating_add(desired - current);
+        let fits = elements <= self.limits.table_elements_max;
+        if fits {
+            self.table_elements_now = elements;
+        }
+        Ok(fits)
+    }
+}
+
+/// Low and high 32 bits.
+pub(crate) fn halves(value: u64) -> [u32; 2] {
+    [(value & u64::from(u32::MAX)) as u32, (value >> 32) as u32]
+}
+
+/// `text` cut to at most `bytes_max` bytes, between characters.
+pub(crate) fn bounded(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(bounded("aüb", 2), "a");
+        assert_eq!(bounded("aüb", 3), "aü");
+        assert_eq!(bounded("aüb", 30), "aüb");
+    }
+}

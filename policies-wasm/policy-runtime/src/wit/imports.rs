@@ -1,0 +1,350 @@
+//! What a policy may import, given for real: each function translates and hands on to the state or the slot.
+
+use std::sync::Arc;
+
+use policy_api::{FleetView, RequestFacts};
+use rand::RngCore;
+use wasmtime::component::{HasSelf, Linker, Resource};
+
+use super::{
+    RequestHandle,
+    bindings::headworks::policy::{
+        buckets, chance, clock, fleet, log, prefix_index, regions, request, store, telemetry, types,
+    },
+};
+use crate::{
+    Level,
+    slot::{Bucket, Holder, Taking, WriteRefusal},
+    state::{State, halves},
+};
+
+/// Offers every import of the contract.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    fleet::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    regions::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    request::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    prefix_index::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    buckets::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    store::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    chance::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    clock::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    log::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    telemetry::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+}
+
+impl types::Host for State {}
+
+impl fleet::Host for State {
+    fn version(&mut self) -> u64 {
+        self.fleet_version()
+    }
+
+    fn column(&mut self, field: fleet::Field) -> Vec<u32> {
+        column_of(&self.call.fleet, field).to_vec()
+    }
+}
+
+fn column_of(fleet: &FleetView, field: fleet::Field) -> &[u32] {
+    match field {
+        fleet::Field::Id => &fleet.id,
+        fleet::Field::Region => &fleet.region,
+        fleet::Field::Running => &fleet.running,
+        fleet::Field::Waiting => &fleet.waiting,
+        fleet::Field::KvBlocksUsed => &fleet.kv_blocks_used,
+        fleet::Field::KvBlocksTotal => &fleet.kv_blocks_total,
+        fleet::Field::PrefixHitPermille => &fleet.prefix_hit_permille,
+        fleet::Field::Health => &fleet.health,
+        fleet::Field::Draining => &fleet.draining,
+        fleet::Field::Role => &fleet.role,
+        fleet::Field::AgeMs => &fleet.age_ms,
+        fleet::Field::TtftUs => &fleet.ttft_us,
+        fleet::Field::TpotUs => &fleet.tpot_us,
+        fleet::Field::Weight => &fleet.weight,
+    }
+}
+
+impl regions::Host for State {
+    fn column(&mut self, field: regions::Field) -> Vec<u32> {
+        let regions = &self.call.fleet.regions;
+        let column = match field {
+            regions::Field::Id => &regions.id,
+            regions::Field::Local => &regions.local,
+            regions::Field::Available => &regions.available,
+            regions::Field::Queue => &regions.queue,
+            regions::Field::RttUs => &regions.rtt_us,
+            regions::Field::AgeMs => &regions.age_ms,
+        };
+        column.clone()
+    }
+}
+
+impl request::Host for State {}
+
+/// A handle is lent for one call only, so there is one request it can mean: the call's.
+impl request::HostRequest for State {
+    fn id(&mut self, _: Resource<RequestHandle>) -> u64 {
+        self.call.facts.id
+    }
+
+    fn model(&mut self, _: Resource<RequestHandle>) -> String {
+        self.call.facts.model.clone()
+    }
+
+    fn tenant(&mut self, _: Resource<RequestHandle>) -> String {
+        self.call.facts.tenant.clone()
+    }
+
+    fn session(&mut self, _: Resource<RequestHandle>) -> Option<String> {
+        self.call.facts.session.clone()
+    }
+
+    fn priority(&mut self, _: Resource<RequestHandle>) -> u32 {
+        self.call.facts.priority
+    }
+
+    fn prompt_tokens_estimate(&mut self, _: Resource<RequestHandle>) -> u32 {
+        self.call.facts.prompt_tokens_estimate
+    }
+
+    fn output_tokens_max(&mut self, _: Resource<RequestHandle>) -> u32 {
+        self.call.facts.output_tokens_max
+    }
+
+    fn stream(&mut self, _: Resource<RequestHandle>) -> bool {
+        self.call.facts.stream
+    }
+
+    fn hop(&mut self, _: Resource<RequestHandle>) -> u32 {
+        self.call.facts.hop
+    }
+
+    fn prompt_bytes(&mut self, _: Resource<RequestHandle>) -> u32 {
+        u32::try_from(self.call.facts.prompt.len()).unwrap_or(u32::MAX)
+    }
+
+    fn prompt(&mut self, _: Resource<RequestHandle>, offset: u32, bytes_max: u32) -> Vec<u8> {
+        let prompt = &self.call.facts.prompt;
+        let start = (offset as usize).min(prompt.len());
+        let end = start.saturating_add(bytes_max as usize).min(prompt.len());
+        prompt[start..end].to_vec()
+    }
+
+    fn tokens(&mut self, _: Resource<RequestHandle>) -> Vec<u32> {
+        self.call.facts.tokens.clone()
+    }
+
+    fn block_hashes(&mut self, _: Resource<RequestHandle>) -> request::Hashes {
+        let (low, high) = self.prefix(&self.call.facts).iter().map(|hash| halves(*hash).into()).unzip();
+        request::Hashes { low, high }
+    }
+
+    fn block_hash_bytes(&mut self, _: Resource<RequestHandle>) -> Vec<u8> {
+        self.prefix(&self.call.facts).iter().flat_map(|hash| hash.to_le_bytes()).collect()
+    }
+
+    fn header(&mut self, _: Resource<RequestHandle>, name: String) -> Option<String> {
+        self.call.facts.header(&name).map(str::to_owned)
+    }
+
+    fn header_names(&mut self, _: Resource<RequestHandle>) -> Vec<String> {
+        self.call.facts.headers.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn drop(&mut self, _: Resource<RequestHandle>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+}
+
+impl prefix_index::Host for State {
+    fn match_replicas(&mut self, _: Resource<RequestHandle>) -> prefix_index::ReplicaMatches {
+        let facts = Arc::clone(&self.call.facts);
+        self.replica_matches(self.prefix(&facts))
+    }
+
+    fn match_regions(&mut self, _: Resource<RequestHandle>) -> prefix_index::RegionMatches {
+        let facts = Arc::clone(&self.call.facts);
+        self.region_matches(self.prefix(&facts))
+    }
+
+    fn insert(&mut self, holder: types::Holder, _: Resource<RequestHandle>) {
+        self.slot.prefix_index().insert(holder_of(holder), self.prefix(&self.call.facts));
+    }
+
+    fn match_replicas_of(&mut self, prefix: request::Hashes) -> prefix_index::ReplicaMatches {
+        self.replica_matches(&self.joined(&prefix))
+    }
+
+    fn match_regions_of(&mut self, prefix: request::Hashes) -> prefix_index::RegionMatches {
+        self.region_matches(&self.joined(&prefix))
+    }
+
+    fn insert_hashes(&mut self, holder: types::Holder, prefix: request::Hashes) {
+        self.slot.prefix_index().insert(holder_of(holder), &self.joined(&prefix));
+    }
+
+    fn evict(&mut self, holder: types::Holder) {
+        self.slot.prefix_index().evict(holder_of(holder));
+    }
+
+    fn sizes(&mut self) -> prefix_index::IndexSizes {
+        let index = self.slot.prefix_index();
+        prefix_index::IndexSizes {
+            blocks: u32::try_from(index.blocks_now()).unwrap_or(u32::MAX),
+            blocks_max: u32::try_from(index.blocks_max()).unwrap_or(u32::MAX),
+            evicted: index.evicted(),
+        }
+    }
+}
+
+impl State {
+    /// The blocks of the request's prompt that one call may look at. Host functions are not interrupted by a
+    /// deadline, so their work is bounded here.
+    fn prefix<'a>(&self, facts: &'a RequestFacts) -> &'a [u64] {
+        let hashes = facts.block_hashes();
+        &hashes[..hashes.len().min(self.limits.prefix_blocks_per_call_max)]
+    }
+
+    fn joined(&self, prefix: &request::Hashes) -> Vec<u64> {
+        let pairs = prefix.low.iter().zip(&prefix.high).take(self.limits.prefix_blocks_per_call_max);
+        pairs.map(|(low, high)| u64::from(*high) << 32 | u64::from(*low)).collect()
+    }
+
+    fn replica_matches(&self, hashes: &[u64]) -> prefix_index::ReplicaMatches {
+        let matches = self.slot.prefix_index().matches(hashes, Holder::replica);
+        let (replica, blocks) = matches.into_iter().unzip();
+        prefix_index::ReplicaMatches { replica, blocks }
+    }
+
+    fn region_matches(&self, hashes: &[u64]) -> prefix_index::RegionMatches {
+        let matches = self.slot.prefix_index().matches(hashes, Holder::region);
+        let (region, blocks) = matches.into_iter().unzip();
+        prefix_index::RegionMatches { region, blocks }
+    }
+
+    fn fits_name(&self, name: &str) -> bool {
+        name.len() <= self.limits.name_bytes_max
+    }
+}
+
+fn holder_of(holder: types::Holder) -> Holder {
+    match holder {
+        types::Holder::Replica(id) => Holder::Replica(id),
+        types::Holder::Region(id) => Holder::Region(id),
+    }
+}
+
+impl buckets::Host for State {
+    fn take(&mut self, name: String, shape: buckets::Shape, tokens: u32) -> Result<buckets::Taking, buckets::Refusal> {
+        if !self.fits_name(&name) {
+            return Err(buckets::Refusal::NameTooLong);
+        }
+        let shape = Bucket::shape(shape.tokens_max, shape.tokens_per_minute);
+        match self.slot.buckets().take(self.call.now_ms, &name, shape, tokens) {
+            Ok(Taking::Taken(left)) => Ok(buckets::Taking::Taken(left)),
+            Ok(Taking::WaitMs(ms)) => Ok(buckets::Taking::WaitMs(ms)),
+            Ok(Taking::Never) => Ok(buckets::Taking::Never),
+            Err(_full) => Err(buckets::Refusal::Full),
+        }
+    }
+
+    fn give_back(&mut self, name: String, tokens: u32) {
+        self.slot.buckets().give_back(&name, tokens);
+    }
+
+    fn level(&mut self, name: String) -> Option<u32> {
+        self.slot.buckets().level(self.call.now_ms, &name)
+    }
+
+    fn count(&mut self, name: String, delta: u64) -> Result<u64, buckets::Refusal> {
+        if !self.fits_name(&name) {
+            return Err(buckets::Refusal::NameTooLong);
+        }
+        self.slot.buckets().count(self.call.now_ms, &name, delta).map_err(|_full| buckets::Refusal::Full)
+    }
+}
+
+impl store::Host for State {
+    fn get(&mut self, key: String) -> Option<store::Entry> {
+        let entry = self.slot.store().get(&key)?;
+        Some(store::Entry { value: entry.value, version: entry.version })
+    }
+
+    fn set(&mut self, key: String, value: Vec<u8>) -> Result<u64, store::Refusal> {
+        self.check_entry(&key, &value)?;
+        self.slot.store().set(&key, value).map_err(store_refusal)
+    }
+
+    fn compare_and_set(&mut self, key: String, expected: u64, value: Vec<u8>) -> Result<u64, store::Refusal> {
+        self.check_entry(&key, &value)?;
+        self.slot.store().compare_and_set(&key, expected, value).map_err(store_refusal)
+    }
+
+    fn remove(&mut self, key: String) -> bool {
+        self.slot.store().remove(&key)
+    }
+}
+
+impl State {
+    fn check_entry(&self, key: &str, value: &[u8]) -> Result<(), store::Refusal> {
+        let fits = self.fits_name(key) && value.len() <= self.limits.store_value_bytes_max;
+        if fits { Ok(()) } else { Err(store::Refusal::TooLong) }
+    }
+}
+
+fn store_refusal(refusal: WriteRefusal) -> store::Refusal {
+    match refusal {
+        WriteRefusal::Conflict(version) => store::Refusal::Conflict(version),
+        WriteRefusal::Full => store::Refusal::Full,
+    }
+}
+
+impl chance::Host for State {
+    fn next_u32(&mut self) -> u32 {
+        self.chance().next_u32()
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.chance().next_u64()
+    }
+
+    fn below(&mut self, bound: u32) -> u32 {
+        self.chance_below(bound)
+    }
+}
+
+impl clock::Host for State {
+    fn now_ms(&mut self) -> u64 {
+        self.call.now_ms
+    }
+}
+
+impl log::Host for State {
+    fn log(&mut self, level: log::Level, line: String) {
+        let level = match level {
+            log::Level::Debug => Level::Debug,
+            log::Level::Info => Level::Info,
+            log::Level::Warn => Level::Warn,
+            log::Level::Error => Level::Error,
+        };
+        State::log(self, level, &line);
+    }
+}
+
+impl telemetry::Host for State {
+    fn count(&mut self, name: String, delta: u64) {
+        State::count(self, &name, delta);
+    }
+
+    fn gauge(&mut self, name: String, value: f64) {
+        State::gauge(self, &name, value);
+    }
+
+    fn attribute(&mut self, name: String, value: String) {
+        State::attribute(self, name, &value);
+    }
+
+    fn explain(&mut self, reason: String) {
+        State::explain(self, &reason);
+    }
+}
