@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use engine_model::DType;
-use engine_model::synth::{Preset, Synth, Synthesised, synth};
+use engine_model::{DType, Preset, Synth, Synthesised, synth};
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {

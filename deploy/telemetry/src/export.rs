@@ -53,9 +53,7 @@ pub enum Protocol {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The exporter refused its settings.
-    #[error(
-        "cannot export traces to {endpoint}: {reason}; give a URL such as http://127.0.0.1:4318"
-    )]
+    #[error("cannot export traces to {endpoint}: {reason}; give a URL such as http://127.0.0.1:4318")]
     Exporter {
         /// What was given.
         endpoint: String,
@@ -82,42 +80,26 @@ struct Counts {
 impl Telemetry {
     /// No export; spans cost nothing.
     pub fn off() -> Telemetry {
-        Telemetry {
-            provider: None,
-            tracer: Tracer::off(),
-            counts: Arc::default(),
-        }
+        Telemetry { provider: None, tracer: Tracer::off(), counts: Arc::default() }
     }
 
     /// Starts exporting. For gRPC, call it inside a tokio runtime.
     pub fn start(config: &Config) -> Result<Telemetry, ConfigError> {
         let counts = Arc::<Counts>::default();
-        let exporter = CountingExporter {
-            inner: exporter(config)?,
-            counts: counts.clone(),
-        };
+        let exporter = CountingExporter { inner: exporter(config)?, counts: counts.clone() };
         let batch = BatchConfigBuilder::default()
             .with_max_queue_size(config.queue_spans_max)
             .with_max_export_batch_size(EXPORT_SPANS_MAX.min(config.queue_spans_max))
             .with_scheduled_delay(EXPORT_INTERVAL)
             .build();
-        let batches = BatchSpanProcessor::builder(exporter)
-            .with_batch_config(batch)
-            .build();
+        let batches = BatchSpanProcessor::builder(exporter).with_batch_config(batch).build();
         let resource = Resource::builder()
             .with_service_name(config.service.clone())
-            .with_attributes(
-                config
-                    .attributes
-                    .iter()
-                    .map(|(key, value)| KeyValue::new(key.clone(), value.clone())),
-            )
+            .with_attributes(config.attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
             .build();
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
-            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
-                config.sample_ratio,
-            ))))
+            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.sample_ratio))))
             .with_span_processor(CountingProcessor {
                 inner: batches,
                 counts: counts.clone(),
@@ -125,11 +107,7 @@ impl Telemetry {
             })
             .build();
         let tracer = Tracer::over(provider.tracer("headworks"));
-        Ok(Telemetry {
-            provider: Some(provider),
-            tracer,
-            counts,
-        })
+        Ok(Telemetry { provider: Some(provider), tracer, counts })
     }
 
     /// What starts spans.
@@ -150,8 +128,8 @@ impl Telemetry {
     }
 
     /// Sends what waits, for at most `limit`. Blocks: call it off the async threads.
-    pub fn shutdown(self, limit: Duration) {
-        if let Some(provider) = self.provider
+    pub fn shutdown(&self, limit: Duration) {
+        if let Some(provider) = &self.provider
             && let Err(error) = provider.shutdown_with_timeout(limit)
         {
             tracing::warn!(%error, "traces were not flushed before exit");
@@ -175,16 +153,11 @@ fn exporter(config: &Config) -> Result<SpanExporter, ConfigError> {
                 .join()
                 .expect("building an exporter does not panic")
         }),
-        Protocol::Grpc => SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(endpoint)
-            .with_timeout(EXPORT_TIMEOUT)
-            .build(),
+        Protocol::Grpc => {
+            SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(EXPORT_TIMEOUT).build()
+        }
     };
-    built.map_err(|error| ConfigError::Exporter {
-        endpoint: config.endpoint.clone(),
-        reason: error.to_string(),
-    })
+    built.map_err(|error| ConfigError::Exporter { endpoint: config.endpoint.clone(), reason: error.to_string() })
 }
 
 /// Counts what the collector took and what it did not.
@@ -204,11 +177,7 @@ impl opentelemetry_sdk::trace::SpanExporter for CountingExporter {
         let spans = batch.len() as u64;
         let result = self.inner.export(batch).await;
         self.counts.waiting.fetch_sub(spans, Ordering::Relaxed);
-        let end = if result.is_ok() {
-            &self.counts.exported
-        } else {
-            &self.counts.dropped
-        };
+        let end = if result.is_ok() { &self.counts.exported } else { &self.counts.dropped };
         end.fetch_add(spans, Ordering::Relaxed);
         result
     }
@@ -231,11 +200,7 @@ struct CountingProcessor {
 }
 
 impl SpanProcessor for CountingProcessor {
-    fn on_start(
-        &self,
-        span: &mut opentelemetry_sdk::trace::Span,
-        context: &opentelemetry::Context,
-    ) {
+    fn on_start(&self, span: &mut opentelemetry_sdk::trace::Span, context: &opentelemetry::Context) {
         self.inner.on_start(span, context);
     }
 
@@ -293,10 +258,7 @@ mod tests {
         // More than the queue holds: some are refused at its door, the rest by the dead collector.
         let spans = 64;
         for _ in 0..spans {
-            telemetry
-                .tracer()
-                .from_headers("x", SpanKind::Server, &HeaderMap::new())
-                .end();
+            telemetry.tracer().from_headers("x", SpanKind::Server, &HeaderMap::new()).end();
         }
         telemetry.shutdown(Duration::from_secs(30));
         assert_eq!((dropped(), exported()), (spans, 0));
@@ -313,9 +275,6 @@ mod tests {
             queue_spans_max: 16,
         });
         let error = refused.map(|_| ()).unwrap_err().to_string();
-        assert!(
-            error.contains("give a URL such as http://127.0.0.1:4318"),
-            "{error}"
-        );
+        assert!(error.contains("give a URL such as http://127.0.0.1:4318"), "{error}");
     }
 }

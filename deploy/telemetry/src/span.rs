@@ -37,8 +37,7 @@ impl Tracer {
 
     /// A span whose parent is what the headers' `traceparent` names, or a new trace when they name none.
     pub fn from_headers(&self, name: &'static str, kind: SpanKind, headers: &HeaderMap) -> Span {
-        let parent = TraceContextPropagator::new()
-            .extract_with_context(&Context::new(), &HeaderExtractor(headers));
+        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers));
         self.start(SpanBuilder::from_name(name).with_kind(kind), &parent)
     }
 
@@ -47,18 +46,14 @@ impl Tracer {
             Some(tracer) => parent.with_span(tracer.build_with_context(builder, parent)),
             None => parent.clone(),
         };
-        Span {
-            context,
-            tracer: self.clone(),
-        }
+        Span { context, tracer: self.clone() }
     }
 }
 
 impl Span {
     /// A span below this one, starting now.
     pub fn child(&self, name: &'static str, kind: SpanKind) -> Span {
-        self.tracer
-            .start(SpanBuilder::from_name(name).with_kind(kind), &self.context)
+        self.tracer.start(SpanBuilder::from_name(name).with_kind(kind), &self.context)
     }
 
     /// A span below this one that has already run: recorded with the times it had.
@@ -72,24 +67,18 @@ impl Span {
         let Some(tracer) = &self.tracer.inner else {
             return;
         };
-        let attributes = attributes
-            .into_iter()
-            .map(|(key, value)| KeyValue::new(key, value));
+        let attributes = attributes.into_iter().map(|(key, value)| KeyValue::new(key, value));
         let builder = SpanBuilder::from_name(name)
             .with_kind(SpanKind::Internal)
             .with_start_time(start)
             .with_attributes(attributes);
-        tracer
-            .build_with_context(builder, &self.context)
-            .end_with_timestamp(end);
+        tracer.build_with_context(builder, &self.context).end_with_timestamp(end);
     }
 
     /// Sets an attribute; names are in [`crate::names`].
     pub fn set(&self, key: impl Into<opentelemetry::Key>, value: impl Into<Value>) {
         if self.is_recorded() {
-            self.context
-                .span()
-                .set_attribute(KeyValue::new(key.into(), value.into()));
+            self.context.span().set_attribute(KeyValue::new(key.into(), value.into()));
         }
     }
 
@@ -103,9 +92,7 @@ impl Span {
     /// Marks the span as failed.
     pub fn fail(&self, message: impl Into<String>) {
         if self.is_recorded() {
-            self.context
-                .span()
-                .set_status(Status::error(message.into()));
+            self.context.span().set_status(Status::error(message.into()));
         }
     }
 
@@ -147,9 +134,6 @@ mod tests {
         let mut outgoing = HeaderMap::new();
         span.child("y", SpanKind::Client).inject(&mut outgoing);
         assert_eq!(outgoing["traceparent"], PARENT);
-        assert_eq!(
-            span.trace_id().as_deref(),
-            Some("0af7651916cd43dd8448eb211c80319c")
-        );
+        assert_eq!(span.trace_id().as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
     }
 }
