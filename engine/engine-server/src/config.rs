@@ -1,0 +1,97 @@
+//! What the engine serves, where, and every bound it keeps.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Error;
+
+/// The settings of one engine process. [`Config::new`] gives every bound its ordinary value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// A checkpoint in Hugging Face layout.
+    pub model_dir: PathBuf,
+    /// The model's name in requests; none: the directory's name.
+    pub served_name: Option<String>,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+
+    /// KV blocks in all. They bound the context too: a request must fit into them.
+    pub kv_blocks: u32,
+    /// Tokens one KV block holds.
+    pub block_tokens: u32,
+    /// Most tokens one step computes, over all requests.
+    pub step_tokens_max: u32,
+    /// Most requests in the running batch.
+    pub running_max: u32,
+    /// Most requests that wait for the batch; more are answered 503.
+    pub waiting_max: u32,
+    /// Most requests on their way to the driver; more are answered 503.
+    pub inbox_max: u32,
+
+    /// Largest request body.
+    pub body_bytes_max: usize,
+    /// Most open connections; more wait in the operating system's queue.
+    pub connections_max: usize,
+    /// Most requests being read, tokenised, run or answered; more are answered 503.
+    pub requests_max: usize,
+    /// Longest wait for a request's head.
+    pub head_wait_max: Duration,
+    /// Longest wait for a request's body.
+    pub body_wait_max: Duration,
+    /// Longest wait, at shutdown, for requests to finish.
+    pub drain_wait_max: Duration,
+}
+
+impl Config {
+    /// Ordinary bounds for a checkpoint and an address.
+    pub fn new(model_dir: impl Into<PathBuf>, listen: SocketAddr) -> Config {
+        Config {
+            model_dir: model_dir.into(),
+            served_name: None,
+            listen,
+            kv_blocks: 1024,
+            block_tokens: 16,
+            step_tokens_max: 512,
+            running_max: 64,
+            waiting_max: 256,
+            inbox_max: 256,
+            body_bytes_max: 4 << 20,
+            connections_max: 1024,
+            requests_max: 1024,
+            head_wait_max: Duration::from_secs(10),
+            body_wait_max: Duration::from_secs(30),
+            drain_wait_max: Duration::from_secs(20),
+        }
+    }
+
+    /// The model's name in requests.
+    pub fn served_name(&self) -> String {
+        self.served_name.clone().unwrap_or_else(|| {
+            let name = self.model_dir.canonicalize().unwrap_or_else(|_| self.model_dir.clone());
+            name.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+        })
+    }
+
+    /// Refuses bounds that nothing fits into.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let counts = [
+            ("kv_blocks", self.kv_blocks as usize),
+            ("block_tokens", self.block_tokens as usize),
+            ("step_tokens_max", self.step_tokens_max as usize),
+            ("running_max", self.running_max as usize),
+            ("waiting_max", self.waiting_max as usize),
+            ("inbox_max", self.inbox_max as usize),
+            ("body_bytes_max", self.body_bytes_max),
+            ("connections_max", self.connections_max),
+            ("requests_max", self.requests_max),
+        ];
+        match counts.into_iter().find(|(_, count)| *count == 0) {
+            Some((name, _)) => Err(Error::Config { name, wanted: "at least 1" }),
+            None if self.step_tokens_max < self.running_max => {
+                Err(Error::Config { name: "step_tokens_max", wanted: "at least running_max" })
+            }
+            None => Ok(()),
+        }
+    }
+}

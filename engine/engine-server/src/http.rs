@@ -1,0 +1,74 @@
+//! The paths of the engine's port, and the answers that need no model.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use openai_api::{ModelList, ReplicaState};
+
+use crate::answer::Endpoint;
+use crate::exchange::exchange;
+use crate::refusal::Refusal;
+use crate::server::{Health, Server};
+
+/// All paths.
+pub(crate) fn routes(server: Arc<Server>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/completions", post(completions))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{model}", get(model))
+        .route("/health", get(health))
+        .route("/metrics", get(metrics))
+        .route("/state", get(state))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(server)
+}
+
+async fn chat(State(server): State<Arc<Server>>, headers: HeaderMap, body: Body) -> Response {
+    exchange(Endpoint::Chat, server, headers, body).await
+}
+
+async fn completions(State(server): State<Arc<Server>>, headers: HeaderMap, body: Body) -> Response {
+    exchange(Endpoint::Completions, server, headers, body).await
+}
+
+async fn models(State(server): State<Arc<Server>>) -> Json<ModelList> {
+    Json(ModelList::of(vec![server.model_card()]))
+}
+
+async fn model(State(server): State<Arc<Server>>, axum::extract::Path(asked): axum::extract::Path<String>) -> Response {
+    let card = server.model_card();
+    if asked == card.id { Json(card).into_response() } else { Refusal::no_such_model(&asked, &card.id).into_response() }
+}
+
+async fn health(State(server): State<Arc<Server>>) -> Response {
+    let (status, word) = match server.health() {
+        Health::Ok => (StatusCode::OK, "ok"),
+        Health::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        Health::Dead => (StatusCode::SERVICE_UNAVAILABLE, "the driver has ended"),
+    };
+    (status, Json(serde_json::json!({ "status": word }))).into_response()
+}
+
+async fn metrics(State(server): State<Arc<Server>>) -> Response {
+    let text = server.metrics.render(server.reading());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+async fn state(State(server): State<Arc<Server>>) -> Json<ReplicaState> {
+    Json(server.state())
+}
+
+async fn no_such_path(uri: Uri) -> Refusal {
+    Refusal::no_such_path(uri.path())
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Refusal {
+    Refusal::wrong_method(method.as_str(), uri.path())
+}
