@@ -3,6 +3,7 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, bail};
 
@@ -12,8 +13,15 @@ use crate::shell::{program, read, run, step};
 const NODE_MIN: (u32, u32) = (20, 19);
 
 /// What a build is made of, below web-ui.
-const SOURCES: [&str; 7] =
-    ["app", "public", "index.html", "package.json", "package-lock.json", "svelte.config.js", "vite.config.js"];
+const SOURCES: [&str; 7] = [
+    "app",
+    "public",
+    "index.html",
+    "package.json",
+    "package-lock.json",
+    "svelte.config.js",
+    "vite.config.js",
+];
 
 /// Notes of what was installed and built; they vanish with what they speak of.
 const INSTALLED: &str = "node_modules/.headworks-installed";
@@ -28,7 +36,7 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     step("building the dashboard");
-    run(program(&room, "npm").args(["run", "--silent", "build"]))?;
+    run(npm(&room).args(["run", "--silent", "build"]))?;
     note(&room, BUILT, &sources)
 }
 
@@ -37,9 +45,9 @@ pub(crate) fn unit_test(root: &Path) -> anyhow::Result<()> {
     let room = root.join("web-ui");
     install(&room)?;
     step("checking the dashboard's types");
-    run(program(&room, "npm").args(["run", "--silent", "check"]))?;
+    run(npm(&room).args(["run", "--silent", "check"]))?;
     step("testing the dashboard's deciding code");
-    run(program(&room, "npm").args(["run", "--silent", "test"]))
+    run(npm(&room).args(["run", "--silent", "test"]))
 }
 
 fn install(room: &Path) -> anyhow::Result<()> {
@@ -49,9 +57,16 @@ fn install(room: &Path) -> anyhow::Result<()> {
     }
     check_node(room)?;
     step("installing the dashboard's packages");
-    run(program(room, "npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]))
+    run(npm(room).args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]))
         .context("install the dashboard's packages from the npm registry")?;
     note(room, INSTALLED, &lock)
+}
+
+/// npm, whose chatter goes to stderr: stdout belongs to the caller's result.
+fn npm(room: &Path) -> Command {
+    let mut npm = program(room, "npm");
+    npm.stdout(std::io::stderr());
+    npm
 }
 
 fn check_node(room: &Path) -> anyhow::Result<()> {
@@ -61,7 +76,9 @@ fn check_node(room: &Path) -> anyhow::Result<()> {
     if version_of(&version).is_none_or(|found| found < NODE_MIN) {
         bail!("{wanted}; `node --version` says {}", version.trim());
     }
-    read(program(room, "npm").arg("--version")).map(drop).context(wanted)
+    read(program(room, "npm").arg("--version"))
+        .map(drop)
+        .context(wanted)
 }
 
 /// Major and minor of what `node --version` prints, as in `v20.19.2`.
@@ -76,7 +93,9 @@ fn digest_of(room: &Path, names: &[&str]) -> anyhow::Result<String> {
     for name in names {
         for path in files_in(&room.join(name))? {
             path.strip_prefix(room).unwrap_or(&path).hash(&mut hasher);
-            fs::read(&path).with_context(|| format!("read {}", path.display()))?.hash(&mut hasher);
+            fs::read(&path)
+                .with_context(|| format!("read {}", path.display()))?
+                .hash(&mut hasher);
         }
     }
     Ok(format!("{:016x}", hasher.finish()))
@@ -88,9 +107,14 @@ fn files_in(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         return Ok(vec![path.to_owned()]);
     }
     let entries = fs::read_dir(path).with_context(|| format!("list {}", path.display()))?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     paths.sort();
-    let below = paths.iter().map(|path| files_in(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let below = paths
+        .iter()
+        .map(|path| files_in(path))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     Ok(below.concat())
 }
 

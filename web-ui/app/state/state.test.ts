@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest';
+import * as facts from '../testing/facts';
+import { seeded } from '../testing/seeded';
+import { filterDecisions, isProblem, mergeDecisions, newSince, type OutcomeFilter } from './decisions';
+import { anyModel, conditionOf, inOrder, kvShare, totalsOf } from './fleet';
+import { activeOf, rollbackTarget, withSlot } from './policies';
+import { columnsOf, mergeTraffic, within } from './traffic';
+
+describe('the list of decisions', () => {
+  const ids = (list: { id: string }[]) => list.map((one) => one.id).join(' ');
+
+  it('is newest first, whatever the order of arrival', () => {
+    const chance = seeded(3);
+    const told = Array.from({ length: 50 }, (_, at) => facts.decision({ id: String(at), time_ms: Math.floor(at / 3) }));
+    const shuffled = told.toSorted(() => chance() - 0.5);
+    let list = mergeDecisions([], []);
+    for (let at = 0; at < shuffled.length; at += 7) list = mergeDecisions(list, shuffled.slice(at, at + 7));
+    expect(ids(list)).toBe(ids(told.toReversed()));
+  });
+
+  it('replaces a decision that is told again and does not move it', () => {
+    const list = mergeDecisions([facts.decision({ id: '2', time_ms: 2, outcome: 'running' }), facts.decision({ id: '1', time_ms: 1 })], [facts.decision({ id: '2', time_ms: 2, outcome: 'failed' })]);
+    expect(ids(list)).toBe('2 1');
+    expect(list[0]?.outcome).toBe('failed');
+  });
+
+  it('forgets the oldest beyond its bound', () => {
+    const many = Array.from({ length: 10 }, (_, at) => facts.decision({ id: String(at), time_ms: at }));
+    expect(ids(mergeDecisions(many, [], 3))).toBe('9 8 7');
+  });
+
+  const list = [
+    facts.decision({ id: 'a', model: 'Qwen3', target: 'us-0', reason: 'next in turn', trace_id: 'cafe01' }),
+    facts.decision({ id: 'b', model: 'tiny', target: null, reason: null, outcome: 'failed' }),
+    facts.decision({ id: 'c', model: 'tiny', target: 'us-1', outcome: 'cancelled', faults: ['trapped in place'] }),
+    facts.decision({ id: 'd', model: 'tiny', target: 'us-1', outcome: 'running', digest: null, slot: null, policy: 'native-least-load' }),
+  ];
+
+  it.each<[string, OutcomeFilter, string]>([
+    ['', 'all', 'a b c d'], ['qwen', 'all', 'a'], ['TURN qwen', 'all', 'a'], ['cafe', 'all', 'a'], ['us-1 tiny', 'all', 'c d'], ['trapped', 'all', 'c'], ['native', 'all', 'd'],
+    ['', 'failed', 'b'], ['', 'problems', 'b c'], ['us-1', 'problems', 'c'], ['', 'running', 'd'], ['nowhere', 'all', ''], ['   ', 'all', 'a b c d'],
+  ])('narrowed by "%s" and %s is "%s"', (text, outcome, left) => {
+    expect(ids(filterDecisions(list, { text, outcome }))).toBe(left);
+  });
+
+  it('knows what an operator may have to act on', () => {
+    expect(list.map(isProblem)).toEqual([false, true, true, false]);
+  });
+
+  it('counts what came while it was held still', () => {
+    const held = [facts.decision({ id: '2', time_ms: 2 }), facts.decision({ id: '1', time_ms: 1 })];
+    const now = mergeDecisions(held, [facts.decision({ id: '3', time_ms: 2 }), facts.decision({ id: '4', time_ms: 5 }), facts.decision({ id: '0', time_ms: 0 }), facts.decision({ id: '1', time_ms: 1, outcome: 'failed' })]);
+    expect(newSince(held, now)).toBe(2);
+    expect(newSince([], now)).toBe(5);
+  });
+});
+
+describe('the history of traffic', () => {
+  const times = (points: { time_ms: number }[]) => points.map((point) => point.time_ms).join(' ');
+
+  it('appends what is new', () => expect(times(mergeTraffic([facts.traffic(1)], [facts.traffic(2)]))).toBe('1 2'));
+  it('joins history that comes after the first live point', () => expect(times(mergeTraffic([facts.traffic(4), facts.traffic(5)], [facts.traffic(1), facts.traffic(4), facts.traffic(2)]))).toBe('1 2 4 5'));
+  it('takes the later word about one moment', () => expect(mergeTraffic([facts.traffic(1, { in_flight: 1 })], [facts.traffic(1, { in_flight: 9 })])).toEqual([facts.traffic(1, { in_flight: 9 })]));
+  it('takes a late point in its place', () => expect(times(mergeTraffic([facts.traffic(1), facts.traffic(3)], [facts.traffic(2)]))).toBe('1 2 3'));
+  it('forgets what is older than its bound', () => expect(times(mergeTraffic([facts.traffic(1), facts.traffic(50), facts.traffic(90)], [facts.traffic(151)], 100))).toBe('90 151'));
+  it('is empty without points', () => expect(mergeTraffic([], [])).toEqual([]));
+
+  it('is shown from one point before the window on', () => {
+    const points = [10, 20, 30, 40].map((time) => facts.traffic(time));
+    expect(times(within(points, 10))).toBe('20 30 40');
+    expect(times(within(points, 1000))).toBe('10 20 30 40');
+    expect(within([], 10)).toEqual([]);
+  });
+
+  it('is laid out as one column per percentile', () => {
+    const points = [facts.traffic(1, { ttft_ms: { p50: 1, p90: 2, p99: 3 } }), facts.traffic(2)];
+    expect(columnsOf(points, 'ttft_ms')).toEqual([[1, null], [2, null], [3, null]]);
+  });
+});
+
+describe('a slot', () => {
+  it.each([
+    ['one version', [facts.version(1, 'active')], undefined],
+    ['two versions', [facts.version(2, 'active'), facts.version(1, 'previous')], 1],
+    ['a version that was rolled back from', [facts.version(2, 'previous'), facts.version(1, 'active')], undefined],
+    ['the same, with more before', [facts.version(3, 'previous'), facts.version(2, 'active'), facts.version(1, 'previous')], 1],
+    ['nothing', [], undefined],
+  ])('with %s rolls back to %s', (_, versions, target) => {
+    expect(rollbackTarget({ slot: 'placement', versions })?.number).toBe(target);
+  });
+
+  it('names the version that decides', () => {
+    expect(activeOf({ slot: 'a', versions: [facts.version(2, 'previous'), facts.version(1, 'active')] })?.number).toBe(1);
+  });
+
+  it('takes its place in the chain, or the last one', () => {
+    const chain = { chain: [{ slot: 'a', versions: [] }, { slot: 'b', versions: [] }], fallback: 'f' };
+    const changed = { slot: 'a', versions: [facts.version(1, 'active')] };
+    expect(withSlot(chain, changed).chain).toEqual([changed, chain.chain[1]]);
+    expect(withSlot(chain, { ...changed, slot: 'c' }).chain.map((slot) => slot.slot)).toEqual(['a', 'b', 'c']);
+  });
+});
+
+describe('the fleet', () => {
+  it('names one condition per replica', () => {
+    const table = [{}, { draining: true }, { draining: true, health: 'unhealthy' }, { health: 'unknown' }] as const;
+    expect(table.map((change) => conditionOf(facts.replica(change)))).toEqual(['healthy', 'draining', 'unhealthy', 'unknown']);
+  });
+
+  it('stands in one order: this proxy first, then by name and number', () => {
+    const regions = ['us-10', 'us-2', 'eu'].map((name) => facts.region(name));
+    expect(inOrder([...regions, facts.region('zz', { local: true })]).map((region) => region.name)).toEqual(['zz', 'eu', 'us-2', 'us-10']);
+  });
+
+  it('is added up without what is out of reach', () => {
+    const replicas = [facts.replica(), facts.replica()];
+    const regions = [facts.region('a', { available: 2, replicas }), facts.region('b', { available: 2, replicas, reachable: false })];
+    const fleet = { proxy: { region: 'a', version: '1', started_unix_ms: 0, data_url: '' }, regions };
+    expect(totalsOf(fleet)).toEqual({ replicas: 4, available: 2, regions: 2, unreachable: 1 });
+    expect(anyModel(fleet)).toBe('tiny');
+    expect(anyModel({ ...fleet, regions: [] })).toBeUndefined();
+  });
+
+  it('shows KV use only where a replica tells of it', () => {
+    const of = (kv_blocks_used: number, kv_blocks_total: number) => kvShare(facts.replica({ kv_blocks_used, kv_blocks_total }));
+    expect([of(0, 0), of(0, 10), of(5, 10), of(11, 10)]).toEqual([null, 0, 0.5, 1]);
+  });
+});

@@ -1,0 +1,88 @@
+// Opens the dashboard of a live proxy in Chromium and checks that what it shows is true: `node e2e/dashboard.mjs --help`.
+
+import { mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { chromium } from 'playwright-core';
+import { Admin, keepSending } from './proxy.mjs';
+import { Page, check, equal } from './page.mjs';
+import * as steps from './steps.mjs';
+
+const HELP = `Every option may be an environment variable instead (ADMIN_URL, DATA_URL, …).
+  --admin-url URL      the proxy's admin port
+  --data-url URL       its data port
+  --policy-file FILE   a component that is not the active one, swapped in and rolled back
+  --slot NAME          the slot to swap (default: the first of the chain)
+  --admin-token TOKEN  what the admin port wants, if it wants one
+  --chromium FILE      the browser (default /usr/bin/chromium)
+  --out DIR            where the screenshots go (default web-ui/test-results)`;
+
+const names = ['admin-url', 'data-url', 'policy-file', 'slot', 'admin-token', 'chromium', 'out'];
+const { values } = parseArgs({ options: { ...Object.fromEntries(names.map((name) => [name, { type: 'string' }])), help: { type: 'boolean' } } });
+if (values.help) {
+  console.log(HELP);
+  process.exit(0);
+}
+const option = (name) => values[name] ?? process.env[name.toUpperCase().replaceAll('-', '_')];
+for (const needed of ['admin-url', 'data-url', 'policy-file']) {
+  if (!option(needed)) {
+    console.error(`--${needed} is missing\n${HELP}`);
+    process.exit(2);
+  }
+}
+
+const out = option('out') ?? join(dirname(fileURLToPath(import.meta.url)), '../test-results');
+mkdirSync(out, { recursive: true });
+const admin = new Admin(option('admin-url'), option('admin-token'));
+const component = readFileSync(option('policy-file'));
+const slot = option('slot') ?? (await admin.policies()).chain[0]?.slot;
+check(slot !== undefined, 'the proxy has a slot to swap, or --slot names one');
+
+const browser = await chromium.launch({
+  executablePath: option('chromium') ?? '/usr/bin/chromium',
+  headless: true,
+  args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
+});
+let failed = null;
+let traffic = null;
+let page = null;
+try {
+  page = await Page.open(browser, { adminUrl: option('admin-url'), token: option('admin-token'), out });
+  const given = { page, admin, slot, component, token: option('admin-token'), dataUrl: option('data-url') };
+  const run = async (name, step) => {
+    const begun = performance.now();
+    const said = await step(given);
+    console.log(`ok  ${name}${said ? `: ${said}` : ''} (${Math.round(performance.now() - begun)} ms)`);
+  };
+  await run('the page loads and is live', steps.load);
+  await run('a proxy without traffic says so', steps.empty);
+  traffic = keepSending(option('data-url'), await admin.model());
+  await run('the fleet shown is the fleet', steps.fleet);
+  await run('traffic moves', steps.traffic);
+  await run('decisions are shown with their reasons', steps.decisions);
+  await run('a decision opens in full', steps.detail);
+  await run('decisions are filtered and held still', steps.filter);
+  await run('both themes are drawn', steps.themes);
+  await run('everything is reached by keyboard', steps.keyboard);
+  await run('garbage is refused with the reason', steps.refusal);
+  await run('a policy is swapped by upload', steps.swap);
+  await run('the swap is rolled back', steps.rollback);
+  await run('a lost connection is told and healed', steps.outage);
+  await run('a token is asked for', steps.signIn);
+  await run('it fits 380 pixels', steps.narrow);
+  await traffic.stop();
+  equal(traffic.failures, [], 'requests that failed while policies were swapped');
+  check(traffic.sent > 0, 'requests were sent');
+  page.checkQuiet();
+  console.log(`ok  ${traffic.sent} requests, no failure, no console error, no external request, layout shift ${(await page.layoutShift()).toFixed(4)}`);
+} catch (error) {
+  failed = error;
+  await page?.picture('failure').catch(() => {});
+}
+await traffic?.stop();
+await browser.close();
+if (failed) {
+  console.error(failed);
+  process.exit(1);
+}

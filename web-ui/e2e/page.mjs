@@ -1,0 +1,100 @@
+// One browser page with its eyes open: what it logged, what it asked for, how its layout moved; and how a test waits.
+
+import { isDeepStrictEqual } from 'node:util';
+
+/** Longest wait for a condition; far beyond what is needed, so that only a hang meets it. */
+const PATIENCE_MS = 30_000;
+
+export function check(holds, fact) {
+  if (!holds) throw new Error(`not so: ${fact}`);
+}
+
+export function equal(is, should, what) {
+  if (!isDeepStrictEqual(is, should)) throw new Error(`${what}: ${JSON.stringify(is)} instead of ${JSON.stringify(should)}`);
+}
+
+export class Page {
+  /** Console errors that a step provokes on purpose, by what they contain. */
+  expected = [];
+  errors = [];
+  external = [];
+
+  static async open(browser, { adminUrl, token, out }) {
+    const page = new Page();
+    page.adminUrl = adminUrl;
+    page.token = token;
+    page.out = out;
+    const context = await browser.newContext({ viewport: { width: 1440, height: 1000 }, colorScheme: 'dark' });
+    page.tab = await context.newPage();
+    page.tab.setDefaultTimeout(PATIENCE_MS);
+    page.tab.on('pageerror', (error) => page.errors.push(String(error)));
+    page.tab.on('console', (message) => {
+      if (message.type() === 'error' || message.type() === 'warning') page.errors.push(message.text());
+    });
+    const home = new URL(adminUrl).origin;
+    page.tab.on('request', (request) => {
+      if (new URL(request.url()).origin !== home) page.external.push(request.url());
+    });
+    await page.tab.addInitScript(() => {
+      window.shifts = [];
+      new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts.push({ value: entry.value, at: entry.startTime, of: entry.sources.map(({ node }) => node?.className ?? node?.nodeName) });
+      }).observe({ type: 'layout-shift', buffered: true });
+    });
+    return page;
+  }
+
+  picture(name, options = {}) {
+    return this.tab.screenshot({ path: `${this.out}/${name}.png`, animations: 'disabled', ...options });
+  }
+
+  /** Waits until `holds`, a function in the page, gives something true. */
+  until(what, holds, argument) {
+    return this.tab.waitForFunction(holds, argument, { timeout: PATIENCE_MS }).catch(() => {
+      throw new Error(`waited ${PATIENCE_MS} ms for ${what}`);
+    });
+  }
+
+  /** Waits until `holds`, a function out here, gives something true, asking again after every change of the page. */
+  async untilTrue(what, holds) {
+    const end = performance.now() + PATIENCE_MS;
+    while (performance.now() < end) {
+      const found = await holds();
+      if (found) return found;
+      await this.changed();
+    }
+    throw new Error(`waited ${PATIENCE_MS} ms for ${what}`);
+  }
+
+  /** The next change of the page, or its next half second. */
+  changed() {
+    return this.tab.evaluate(() => new Promise((resolve) => {
+      const watch = new MutationObserver(done);
+      const timer = setTimeout(done, 500);
+      watch.observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
+      function done() {
+        watch.disconnect();
+        clearTimeout(timer);
+        resolve();
+      }
+    }));
+  }
+
+  text(selector) {
+    return this.tab.locator(selector).first().innerText();
+  }
+
+  layoutShift() {
+    return this.tab.evaluate(() => window.shifts.reduce((sum, shift) => sum + shift.value, 0));
+  }
+
+  async checkNoOverflow(what) {
+    const { wide, room } = await this.tab.evaluate(() => ({ wide: document.documentElement.scrollWidth, room: document.documentElement.clientWidth }));
+    check(wide <= room, `${what} fits its ${room} pixels instead of taking ${wide}`);
+  }
+
+  checkQuiet() {
+    equal(this.errors.filter((error) => !this.expected.some((part) => error.includes(part))), [], 'console errors');
+    equal(this.external, [], 'external requests');
+  }
+}
