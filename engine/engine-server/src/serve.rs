@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine_backend::Backend;
-use engine_cpu::Cpu;
+use engine_cpu::CpuBackend;
 use engine_kv::{BlockPool, PoolConfig};
 use engine_scheduler::{PrefixCaching, Scheduler, SchedulerConfig};
 use telemetry::Telemetry;
@@ -35,7 +35,7 @@ pub async fn serve(
     ready: impl FnOnce(SocketAddr) + Send,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    serve_on(Cpu::new(), config, telemetry, ready, shutdown).await
+    serve_on(CpuBackend::new(), config, telemetry, ready, shutdown).await
 }
 
 /// The same on any backend.
