@@ -1,0 +1,284 @@
+//! A mirror of the fleet: each column fetched when first looked at, and again only after the fleet changed.
+
+use std::{cell::OnceCell, ops::Range};
+
+use crate::bindings::senses::headworks::policy::{fleet as wit, regions as wit_regions};
+
+/// The replicas, one column per field; row `i` of each is the same replica.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    version: Option<u64>,
+    columns: [OnceCell<Vec<u32>>; 14],
+    regions: Regions,
+}
+
+/// The regions, one column per field.
+#[derive(Debug, Default)]
+pub struct Regions {
+    columns: [OnceCell<Vec<u32>>; 6],
+}
+
+/// One replica, for a test. `Default` is a healthy, idle one of ordinary weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is documented at the column of its name")]
+pub struct Replica {
+    pub id: u32,
+    pub region: u32,
+    pub running: u32,
+    pub waiting: u32,
+    pub kv_blocks_used: u32,
+    pub kv_blocks_total: u32,
+    pub prefix_hit_permille: u32,
+    pub health: Health,
+    pub draining: bool,
+    pub role: u32,
+    pub age_ms: u32,
+    pub ttft_us: u32,
+    pub tpot_us: u32,
+    pub weight: u32,
+}
+
+/// One region, for a test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is documented at the column of its name")]
+pub struct Region {
+    pub id: u32,
+    pub local: bool,
+    pub available: u32,
+    pub queue: u32,
+    pub rtt_us: u32,
+    pub age_ms: u32,
+}
+
+/// Whether a replica may be given work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// No check has answered yet.
+    Unknown = 0,
+    /// The last check was good.
+    #[default]
+    Healthy = 1,
+    /// The last checks failed, or requests to it did.
+    Unhealthy = 2,
+}
+
+/// A method per column.
+macro_rules! columns {
+    ($($(#[$doc:meta])* $name:ident = $field:path;)+) => {
+        $($(#[$doc])* pub fn $name(&self) -> &[u32] { self.column($field) })+
+    };
+}
+
+impl Fleet {
+    /// A fleet for a test.
+    pub fn of(replicas: &[Replica], regions: &[Region]) -> Fleet {
+        let column = |field: fn(&Replica) -> u32| OnceCell::from(replicas.iter().map(field).collect::<Vec<u32>>());
+        Fleet {
+            version: None,
+            columns: [
+                column(|replica| replica.id),
+                column(|replica| replica.region),
+                column(|replica| replica.running),
+                column(|replica| replica.waiting),
+                column(|replica| replica.kv_blocks_used),
+                column(|replica| replica.kv_blocks_total),
+                column(|replica| replica.prefix_hit_permille),
+                column(|replica| replica.health as u32),
+                column(|replica| u32::from(replica.draining)),
+                column(|replica| replica.role),
+                column(|replica| replica.age_ms),
+                column(|replica| replica.ttft_us),
+                column(|replica| replica.tpot_us),
+                column(|replica| replica.weight),
+            ],
+            regions: Regions::of(regions),
+        }
+    }
+
+    columns! {
+        /// Names a replica for as long as the proxy lives.
+        id = wit::Field::Id;
+        /// The region it stands in.
+        region = wit::Field::Region;
+        /// Requests in its running batch, those just sent included.
+        running = wit::Field::Running;
+        /// Requests it holds back.
+        waiting = wit::Field::Waiting;
+        /// KV blocks in use.
+        kv_blocks_used = wit::Field::KvBlocksUsed;
+        /// KV blocks it has; 0 when it does not say.
+        kv_blocks_total = wit::Field::KvBlocksTotal;
+        /// Prompt tokens answered from its prefix cache, in thousandths.
+        prefix_hit_permille = wit::Field::PrefixHitPermille;
+        /// [`Health`] as its number.
+        health = wit::Field::Health;
+        /// 1 while it finishes what it has and takes nothing new.
+        draining = wit::Field::Draining;
+        /// 0 prefill and decode, 1 prefill only, 2 decode only.
+        role = wit::Field::Role;
+        /// Age of the reading.
+        age_ms = wit::Field::AgeMs;
+        /// Observed time to first token; 0 before the first.
+        ttft_us = wit::Field::TtftUs;
+        /// Observed time per output token; 0 before the first.
+        tpot_us = wit::Field::TpotUs;
+        /// Relative capacity; 100 is ordinary.
+        weight = wit::Field::Weight;
+    }
+
+    /// The regions.
+    pub fn regions(&self) -> &Regions {
+        &self.regions
+    }
+
+    /// How many replicas there are.
+    pub fn len(&self) -> usize {
+        self.id().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.id().is_empty()
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> Range<usize> {
+        0..self.len()
+    }
+
+    /// Whether the replica in `row` may be given a new request: healthy and not draining.
+    pub fn takes_work(&self, row: usize) -> bool {
+        self.health()[row] == Health::Healthy as u32 && self.draining()[row] == 0
+    }
+
+    /// Forgets every column when the host's fleet has changed.
+    pub(crate) fn refresh(&mut self) {
+        let version = Some(wit::version());
+        if self.version != version {
+            *self = Fleet { version, ..Fleet::default() };
+        }
+    }
+
+    fn column(&self, field: wit::Field) -> &[u32] {
+        self.columns[field as usize].get_or_init(|| wit::column(field))
+    }
+}
+
+impl Regions {
+    columns! {
+        /// Names a region for as long as the proxy lives.
+        id = wit_regions::Field::Id;
+        /// 1 for this proxy's own region.
+        local = wit_regions::Field::Local;
+        /// Replicas there that could take a request now.
+        available = wit_regions::Field::Available;
+        /// Requests queued there.
+        queue = wit_regions::Field::Queue;
+        /// Round trip to it; 0 for the local region.
+        rtt_us = wit_regions::Field::RttUs;
+        /// Age of the reading.
+        age_ms = wit_regions::Field::AgeMs;
+    }
+
+    fn of(regions: &[Region]) -> Regions {
+        let column = |field: fn(&Region) -> u32| OnceCell::from(regions.iter().map(field).collect::<Vec<u32>>());
+        Regions {
+            columns: [
+                column(|region| region.id),
+                column(|region| u32::from(region.local)),
+                column(|region| region.available),
+                column(|region| region.queue),
+                column(|region| region.rtt_us),
+                column(|region| region.age_ms),
+            ],
+        }
+    }
+
+    fn column(&self, field: wit_regions::Field) -> &[u32] {
+        self.columns[field as usize].get_or_init(|| wit_regions::column(field))
+    }
+}
+
+impl Default for Replica {
+    fn default() -> Replica {
+        Replica {
+            id: 0,
+            region: 0,
+            running: 0,
+            waiting: 0,
+            kv_blocks_used: 0,
+            kv_blocks_total: 0,
+            prefix_hit_permille: 0,
+            health: Health::Healthy,
+            draining: false,
+            role: 0,
+            age_ms: 0,
+            ttft_us: 0,
+            tpot_us: 0,
+            weight: 100,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_column_is_the_field_of_its_name() {
+        let replica = Replica {
+            id: 1,
+            region: 2,
+            running: 3,
+            waiting: 4,
+            kv_blocks_used: 5,
+            kv_blocks_total: 6,
+            prefix_hit_permille: 7,
+            health: Health::Unhealthy,
+            draining: true,
+            role: 8,
+            age_ms: 9,
+            ttft_us: 10,
+            tpot_us: 11,
+            weight: 12,
+        };
+        let fleet =
+            Fleet::of(&[replica], &[Region { id: 20, local: true, available: 21, queue: 22, rtt_us: 23, age_ms: 24 }]);
+        let columns = [
+            fleet.id(),
+            fleet.region(),
+            fleet.running(),
+            fleet.waiting(),
+            fleet.kv_blocks_used(),
+            fleet.kv_blocks_total(),
+            fleet.prefix_hit_permille(),
+            fleet.health(),
+            fleet.draining(),
+            fleet.role(),
+            fleet.age_ms(),
+            fleet.ttft_us(),
+            fleet.tpot_us(),
+            fleet.weight(),
+        ];
+        assert_eq!(columns.concat(), [1, 2, 3, 4, 5, 6, 7, 2, 1, 8, 9, 10, 11, 12]);
+        let regions = fleet.regions();
+        let columns =
+            [regions.id(), regions.local(), regions.available(), regions.queue(), regions.rtt_us(), regions.age_ms()];
+        assert_eq!(columns.concat(), [20, 1, 21, 22, 23, 24]);
+    }
+
+    #[test]
+    fn only_a_healthy_replica_that_stays_takes_work() {
+        let fleet = Fleet::of(
+            &[
+                Replica::default(),
+                Replica { health: Health::Unhealthy, ..Replica::default() },
+                Replica { health: Health::Unknown, ..Replica::default() },
+                Replica { draining: true, ..Replica::default() },
+            ],
+            &[],
+        );
+        let takers: Vec<usize> = fleet.rows().filter(|row| fleet.takes_work(*row)).collect();
+        assert_eq!(takers, [0]);
+    }
+}
