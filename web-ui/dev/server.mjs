@@ -95,6 +95,9 @@ async function answerData(request, response) {
   const trace = /^00-([0-9a-f]{32})-/.exec(request.headers.traceparent ?? '')?.[1] ?? null;
   const decision = simulation.decide(Date.now(), { model: body.model, endpoint: request.url, stream: body.stream === true, trace });
   if (decision.outcome === 'refused') return refuse(response, 503, 'no replica takes work', 'server_error');
+  // As long as the make-believe request takes, so that a client in a loop sends at a human pace.
+  const entry = simulation.running.find((one) => one.decision === decision);
+  await new Promise((resolve) => setTimeout(resolve, entry.ends - Date.now()));
   return json(response, { id: decision.id, object: 'chat.completion', model: body.model, choices: [{ index: 0, message: { role: 'assistant', content: 'make-believe' }, finish_reason: 'stop' }], usage: { prompt_tokens: 4, completion_tokens: 2, total_tokens: 6 } });
 }
 

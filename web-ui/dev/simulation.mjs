@@ -89,7 +89,7 @@ export class Simulation {
     const odd = this.chance();
     const chosen = local[this.totals.requests % Math.max(1, local.length)];
     const active = this.chain[0]?.versions.find((one) => one.state === 'active');
-    const refused = odd < 0.02 || chosen === undefined;
+    const refused = (this.background && odd < 0.02) || chosen === undefined;
     const region = !refused && odd < 0.08;
     const fault = !refused && odd > 0.985 && active ? [`${active.name}: trapped in place: unreachable executed`] : [];
     const byPolicy = fault.length === 0 && active;

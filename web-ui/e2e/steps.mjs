@@ -154,7 +154,8 @@ export async function keyboard({ page }) {
     const stop = await page.tab.evaluate(() => {
       const element = document.activeElement;
       if (element === document.body) return null;
-      const named = element.getAttribute('aria-label') ?? element.labels?.[0]?.innerText ?? (element.innerText || (element.getAttribute('aria-labelledby') && document.getElementById(element.getAttribute('aria-labelledby'))?.innerText));
+      const by = document.getElementById(element.getAttribute('aria-labelledby'));
+      const named = by?.innerText ?? element.getAttribute('aria-label') ?? element.labels?.[0]?.innerText ?? element.innerText;
       const shown = element.closest('label') ?? element;
       const { outlineStyle, outlineWidth } = getComputedStyle(shown);
       return { tag: element.tagName, name: (named ?? '').trim(), outlined: outlineStyle !== 'none' && parseFloat(outlineWidth) >= 1.5 };
@@ -167,7 +168,7 @@ export async function keyboard({ page }) {
   for (const wanted of ['Skip to the fleet', 'System', 'Replace', 'Add a slot at the end', 'Filter decisions', 'Outcome']) {
     check(seen.some((stop) => stop.name.includes(wanted)), `the Tab key reaches "${wanted}": ${seen.map((stop) => stop.name).join(' | ').slice(0, 900)}`);
   }
-  check(seen.filter((stop) => stop.name.includes('open this decision')).length === 1, 'the Tab key reaches the decisions, once');
+  check(seen.filter((stop) => stop.name.includes('open this decision')).length === 1, `the Tab key reaches the decisions, once: ${seen.map((stop) => stop.name).join(' | ')}`);
   await page.tab.getByRole('button', { name: 'Pause' }).click();
   await page.tab.locator('[data-decision] .time button').first().focus();
   await page.tab.keyboard.press('ArrowDown');

@@ -23,10 +23,7 @@ fn the_page_is_there_under_each_of_its_names() {
         assert_eq!(page.content_type, "text/html; charset=utf-8");
         assert!(page.bytes.starts_with(b"<!doctype html>"), "{path}");
         assert!(page.etag.starts_with('"') && page.etag.ends_with('"') && page.etag.len() > 2);
-        assert!(
-            !page.immutable,
-            "the page names the hashed files, so it must be asked for anew"
-        );
+        assert!(!page.immutable, "the page names the hashed files, so it must be asked for anew");
     }
 }
 
@@ -42,10 +39,7 @@ fn hashed_assets_are_immutable_and_nothing_else_is() {
     for path in Dist::iter() {
         let asset = file(&path).expect("an embedded path is served");
         assert_eq!(asset.immutable, path.starts_with("assets/"), "{path}");
-        assert_ne!(
-            asset.content_type, "application/octet-stream",
-            "{path} has no content type"
-        );
+        assert_ne!(asset.content_type, "application/octet-stream", "{path} has no content type");
     }
 }
 
@@ -53,9 +47,7 @@ fn hashed_assets_are_immutable_and_nothing_else_is() {
 fn everything_the_page_refers_to_is_embedded() {
     let page = file("").expect("the page exists in every build");
     let text = String::from_utf8(page.bytes.into_owned()).expect("the page is UTF-8");
-    let referred = text
-        .split(['"', '\''])
-        .filter(|word| word.starts_with("./") || word.starts_with("/assets/"));
+    let referred = text.split(['"', '\'']).filter(|word| word.starts_with("./") || word.starts_with("/assets/"));
     for path in referred {
         assert!(file(path.trim_start_matches('.')).is_some(), "{path}");
     }

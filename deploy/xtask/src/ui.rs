@@ -13,15 +13,8 @@ use crate::shell::{program, read, run, step};
 const NODE_MIN: (u32, u32) = (20, 19);
 
 /// What a build is made of, below web-ui.
-const SOURCES: [&str; 7] = [
-    "app",
-    "public",
-    "index.html",
-    "package.json",
-    "package-lock.json",
-    "svelte.config.js",
-    "vite.config.js",
-];
+const SOURCES: [&str; 7] =
+    ["app", "public", "index.html", "package.json", "package-lock.json", "svelte.config.js", "vite.config.js"];
 
 /// Notes of what was installed and built; they vanish with what they speak of.
 const INSTALLED: &str = "node_modules/.headworks-installed";
@@ -76,9 +69,7 @@ fn check_node(room: &Path) -> anyhow::Result<()> {
     if version_of(&version).is_none_or(|found| found < NODE_MIN) {
         bail!("{wanted}; `node --version` says {}", version.trim());
     }
-    read(program(room, "npm").arg("--version"))
-        .map(drop)
-        .context(wanted)
+    read(program(room, "npm").arg("--version")).map(drop).context(wanted)
 }
 
 /// Major and minor of what `node --version` prints, as in `v20.19.2`.
@@ -93,9 +84,7 @@ fn digest_of(room: &Path, names: &[&str]) -> anyhow::Result<String> {
     for name in names {
         for path in files_in(&room.join(name))? {
             path.strip_prefix(room).unwrap_or(&path).hash(&mut hasher);
-            fs::read(&path)
-                .with_context(|| format!("read {}", path.display()))?
-                .hash(&mut hasher);
+            fs::read(&path).with_context(|| format!("read {}", path.display()))?.hash(&mut hasher);
         }
     }
     Ok(format!("{:016x}", hasher.finish()))
@@ -107,14 +96,9 @@ fn files_in(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         return Ok(vec![path.to_owned()]);
     }
     let entries = fs::read_dir(path).with_context(|| format!("list {}", path.display()))?;
-    let mut paths = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
     paths.sort();
-    let below = paths
-        .iter()
-        .map(|path| files_in(path))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let below = paths.iter().map(|path| files_in(path)).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(below.concat())
 }
 

@@ -132,7 +132,16 @@ describe('the live connection', () => {
   it('asks for a token instead of trying again when it lacks one', async () => {
     const world = new TestWorld();
     world.live.connect();
-    world.last.answer(new Response('{"error":{"message":"token wanted"}}', { status: 401 }));
+    // As in a browser: the body is lost once its request is aborted.
+    const { signal } = world.last;
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        if (signal.aborted) return controller.error(new Error('aborted'));
+        controller.enqueue(new TextEncoder().encode('{"error":{"message":"token wanted"}}'));
+        controller.close();
+      },
+    }, { highWaterMark: 0 });
+    world.last.answer(new Response(body, { status: 401 }));
     await settled();
     expect(world.state).toEqual({ state: 'unauthorized', reason: '{"error":{"message":"token wanted"}}' });
     expect(world.timers).toEqual([]);

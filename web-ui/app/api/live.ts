@@ -69,8 +69,10 @@ export class Live {
       this.#watchSilence(abort);
       const response = await this.#world.open(abort.signal);
       if (response.status === 401) {
+        const refusal = await response.text();
+        if (this.#abort !== abort) return;
         this.close();
-        this.#listener.connection({ state: 'unauthorized', reason: await response.text() });
+        this.#listener.connection({ state: 'unauthorized', reason: refusal });
         return;
       }
       if (!response.ok || response.body === null) throw new Error(`the admin port answered ${response.status}`);

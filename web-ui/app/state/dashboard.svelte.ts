@@ -23,6 +23,8 @@ class Dashboard {
   policies = $state.raw<Policies | null>(null);
   decisions = $state.raw<Decision[] | null>(null);
   signInRefusal = $state<string | null>(null);
+  /** A token is held, so there is something to sign out of. */
+  signedIn = $state(api.hasToken());
   /** The proxy's clock minus this machine's. */
   #clockOffsetMs = 0;
 
@@ -57,13 +59,13 @@ class Dashboard {
   }
 
   signIn(token: string): void {
-    api.keepToken(token);
+    this.#keepToken(token);
     this.signInRefusal = null;
     this.#live.connect();
   }
 
   signOut(): void {
-    api.keepToken(null);
+    this.#keepToken(null);
     this.fleet = this.traffic = this.policies = this.decisions = null;
     this.#live.connect();
   }
@@ -77,12 +79,17 @@ class Dashboard {
     if (this.policies !== null) this.policies = withSlot(this.policies, slot);
   }
 
+  #keepToken(token: string | null): void {
+    api.keepToken(token);
+    this.signedIn = token !== null;
+  }
+
   #connectionChanged(now: Connection): void {
     const wasOut = this.connection.state !== 'live';
     this.connection = now;
     if (now.state === 'unauthorized') {
       this.signInRefusal = api.hasToken() ? api.reasonOf(401, now.reason) : null;
-      api.keepToken(null);
+      this.#keepToken(null);
     }
     if (now.state === 'live' && wasOut) void this.#catchUp();
   }
