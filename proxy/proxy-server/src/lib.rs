@@ -1,1 +1,28 @@
-//! proxy-server
+//! The proxy: takes OpenAI requests on one port, lets policies place them, relays them to replicas; the other port is
+//! for operators.
+
+mod config;
+mod serve;
+
+mod data;
+mod exchange;
+
+mod decisions;
+mod fleet;
+mod observe;
+mod policies;
+mod proxy;
+mod traffic;
+mod upstream;
+
+mod admin;
+mod metrics;
+
+mod base_url;
+mod clock;
+mod listen;
+mod tasks;
+mod wire;
+
+pub use config::{Config, ConfigError, Limits};
+pub use serve::{Bound, Error, serve};

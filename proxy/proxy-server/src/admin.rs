@@ -1,0 +1,145 @@
+//! The admin port: docs/admin-api.md, the metrics, and the dashboard.
+
+mod dashboard;
+mod docs;
+mod events;
+mod gate;
+mod policies;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router, middleware};
+use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper_util::service::TowerToHyperService;
+use openai_api::ErrorBody;
+use policy_api::Health;
+use serde::{Deserialize, Serialize};
+
+use crate::listen::Answers;
+use crate::proxy::Proxy;
+use docs::{DecisionDoc, FleetDoc, TrafficDoc};
+
+pub(crate) use docs::RegionDoc;
+
+/// Decisions given when none is said.
+const DECISIONS_LIMIT: usize = 100;
+/// Seconds of traffic given when none is said.
+const TRAFFIC_SECONDS: usize = 300;
+
+/// Answers on the admin port.
+#[derive(Clone)]
+pub(crate) struct Admin(TowerToHyperService<Router>);
+
+impl Admin {
+    pub fn new(proxy: Arc<Proxy>) -> Admin {
+        Admin(TowerToHyperService::new(router(proxy)))
+    }
+}
+
+impl Answers for Admin {
+    type Body = Body;
+
+    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Response> + Send + 'static {
+        let answer = hyper::service::Service::call(&self.0, request);
+        async move {
+            match answer.await {
+                Ok(answer) => answer,
+                Err(never) => match never {},
+            }
+        }
+    }
+}
+
+fn router(proxy: Arc<Proxy>) -> Router {
+    let guarded = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/admin/v1/fleet", get(fleet))
+        .route("/admin/v1/region", get(region))
+        .route("/admin/v1/traffic", get(traffic))
+        .route("/admin/v1/decisions", get(decisions))
+        .route("/admin/v1/policies", get(policies::list))
+        .route("/admin/v1/policies/{slot}", put(policies::put))
+        .route("/admin/v1/policies/{slot}/rollback", post(policies::roll_back))
+        .route("/admin/v1/events", get(events::events))
+        .route_layer(middleware::from_fn_with_state(proxy.clone(), gate::gate));
+    Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(readyz))
+        .merge(guarded)
+        .fallback(dashboard::file)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(proxy)
+}
+
+/// Ready means: a replica takes work, or there is none to wait for.
+async fn readyz(State(proxy): State<Arc<Proxy>>) -> Response {
+    let replicas = &proxy.fleet.replicas;
+    if proxy.stopping.is_begun() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the proxy is stopping").into_response();
+    }
+    match replicas.iter().any(|replica| replica.reading().health == Health::Healthy) {
+        true => "ok".into_response(),
+        false => {
+            let why = format!("none of the {} replicas is healthy", replicas.len());
+            (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+        }
+    }
+}
+
+async fn metrics(State(proxy): State<Arc<Proxy>>) -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], proxy.metrics.text(&proxy)).into_response()
+}
+
+async fn fleet(State(proxy): State<Arc<Proxy>>) -> Json<FleetDoc> {
+    Json(FleetDoc::of(&proxy))
+}
+
+async fn region(State(proxy): State<Arc<Proxy>>) -> Json<RegionDoc> {
+    Json(RegionDoc::own(&proxy))
+}
+
+#[derive(Deserialize)]
+struct Seconds {
+    seconds: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Points {
+    points: Vec<TrafficDoc>,
+}
+
+async fn traffic(State(proxy): State<Arc<Proxy>>, Query(Seconds { seconds }): Query<Seconds>) -> Json<Points> {
+    let points = proxy.traffic.points(seconds.unwrap_or(TRAFFIC_SECONDS));
+    Json(Points { points: points.iter().map(|point| TrafficDoc::of(point, &proxy)).collect() })
+}
+
+#[derive(Deserialize)]
+struct Limit {
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Decided {
+    decisions: Vec<DecisionDoc>,
+}
+
+async fn decisions(State(proxy): State<Arc<Proxy>>, Query(Limit { limit }): Query<Limit>) -> Json<Decided> {
+    let records = proxy.decisions.newest(limit.unwrap_or(DECISIONS_LIMIT));
+    Json(Decided { decisions: records.into_iter().map(DecisionDoc::of).collect() })
+}
+
+async fn wrong_method() -> Response {
+    error(StatusCode::METHOD_NOT_ALLOWED, ErrorBody::invalid_request("this path does not take this method"))
+}
+
+/// An error in the shape that the data port has too.
+fn error(status: StatusCode, body: ErrorBody) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], body.to_json()).into_response()
+}

@@ -1,0 +1,375 @@
+//! The admin API's documents, as docs/admin-api.md writes them.
+
+use dispatch::{By, FALLBACK_NAME};
+use policy_api::{Health, Hook, Mode, Policy};
+use serde::{Deserialize, Serialize};
+
+use crate::config::ReplicaKind;
+use crate::decisions::Record;
+use crate::fleet::{Peer, Replica};
+use crate::policies::{Slot, Version};
+use crate::proxy::Proxy;
+use crate::traffic::{Point, Quantiles};
+
+#[derive(Serialize)]
+pub(super) struct FleetDoc {
+    proxy: ProxyDoc,
+    regions: Vec<RegionDoc>,
+}
+
+#[derive(Serialize)]
+struct ProxyDoc {
+    region: String,
+    version: &'static str,
+    started_unix_ms: u64,
+    data_url: String,
+}
+
+/// A region, its own proxy's or another's. Read by peers too, which may be newer or older.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct RegionDoc {
+    id: u32,
+    pub name: String,
+    local: bool,
+    reachable: bool,
+    error: Option<String>,
+    rtt_us: u32,
+    age_ms: Option<u32>,
+    pub queue: u32,
+    pub available: u32,
+    pub replicas: Vec<ReplicaDoc>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ReplicaDoc {
+    id: u32,
+    name: String,
+    url: String,
+    kind: String,
+    health: String,
+    health_error: Option<String>,
+    draining: bool,
+    pub models: Vec<String>,
+    in_flight: u32,
+    running: u32,
+    waiting: u32,
+    kv_blocks_used: u32,
+    kv_blocks_total: u32,
+    prefix_hit_permille: u32,
+    ttft_us: u32,
+    tpot_us: u32,
+    age_ms: Option<u32>,
+    requests_total: u64,
+    failures_total: u64,
+}
+
+impl FleetDoc {
+    pub fn of(proxy: &Proxy) -> FleetDoc {
+        let own = RegionDoc::own(proxy);
+        let others = proxy.fleet.peers.iter().map(|peer| RegionDoc::of_peer(peer, proxy.clock.now_ms()));
+        FleetDoc {
+            proxy: ProxyDoc {
+                region: proxy.region.clone(),
+                version: env!("CARGO_PKG_VERSION"),
+                started_unix_ms: proxy.clock.start_unix_ms(),
+                data_url: proxy.data_url.to_string(),
+            },
+            regions: std::iter::once(own).chain(others).collect(),
+        }
+    }
+}
+
+impl RegionDoc {
+    /// This proxy's own region: the replicas it sends to.
+    pub fn own(proxy: &Proxy) -> RegionDoc {
+        let now_ms = proxy.clock.now_ms();
+        let replicas: Vec<ReplicaDoc> =
+            proxy.fleet.replicas.iter().map(|replica| ReplicaDoc::of(replica, now_ms)).collect();
+        RegionDoc {
+            id: 0,
+            name: proxy.region.clone(),
+            local: true,
+            reachable: true,
+            error: None,
+            rtt_us: 0,
+            age_ms: Some(0),
+            queue: proxy.held(),
+            available: replicas.iter().filter(|replica| replica.takes_work()).count() as u32,
+            replicas,
+        }
+    }
+
+    fn of_peer(peer: &Peer, now_ms: u64) -> RegionDoc {
+        let reading = peer.reading();
+        let told = reading.region.clone().unwrap_or_default();
+        RegionDoc {
+            id: peer.id.0,
+            name: peer.name.clone(),
+            local: false,
+            reachable: reading.error.is_none(),
+            error: reading.error.clone(),
+            rtt_us: reading.rtt_us,
+            age_ms: reading.age_ms(now_ms),
+            ..told
+        }
+    }
+}
+
+impl ReplicaDoc {
+    fn of(replica: &Replica, now_ms: u64) -> ReplicaDoc {
+        let row = replica.row(now_ms);
+        let reading = replica.reading();
+        ReplicaDoc {
+            id: replica.id.0,
+            name: replica.name.clone(),
+            url: replica.url.to_string(),
+            kind: match replica.kind {
+                ReplicaKind::Headworks => "headworks".to_owned(),
+                ReplicaKind::Openai => "openai".to_owned(),
+            },
+            health: match reading.health {
+                Health::Healthy => "healthy".to_owned(),
+                Health::Unhealthy => "unhealthy".to_owned(),
+                Health::Unknown => "unknown".to_owned(),
+            },
+            health_error: reading.health_error.clone(),
+            draining: row.draining,
+            models: reading.models.iter().map(|model| model.id.clone()).collect(),
+            in_flight: replica.in_flight(),
+            running: row.running,
+            waiting: row.waiting,
+            kv_blocks_used: row.kv_blocks_used,
+            kv_blocks_total: row.kv_blocks_total,
+            prefix_hit_permille: row.prefix_hit_permille,
+            ttft_us: row.ttft_us,
+            tpot_us: row.tpot_us,
+            age_ms: reading.age_ms(now_ms),
+            requests_total: replica.requests_total(),
+            failures_total: replica.failures_total(),
+        }
+    }
+
+    fn takes_work(&self) -> bool {
+        self.health == "healthy" && !self.draining
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct TrafficDoc {
+    time_ms: u64,
+    requests_per_s: f64,
+    failures_per_s: f64,
+    output_tokens_per_s: f64,
+    in_flight: u32,
+    requests_total: u64,
+    failures_total: u64,
+    ttft_ms: QuantilesDoc,
+    tpot_ms: QuantilesDoc,
+    e2e_ms: QuantilesDoc,
+    decide_us: QuantilesDoc,
+    spans_dropped_total: u64,
+}
+
+#[derive(Serialize)]
+struct QuantilesDoc {
+    p50: Option<f64>,
+    p90: Option<f64>,
+    p99: Option<f64>,
+}
+
+impl QuantilesDoc {
+    fn of(quantiles: &Quantiles, unit: f64) -> QuantilesDoc {
+        let Quantiles { p50, p90, p99 } = quantiles;
+        let scaled = |value: &Option<f64>| value.map(|value| value / unit);
+        QuantilesDoc { p50: scaled(p50), p90: scaled(p90), p99: scaled(p99) }
+    }
+}
+
+impl TrafficDoc {
+    pub fn of(point: &Point, proxy: &Proxy) -> TrafficDoc {
+        TrafficDoc {
+            time_ms: point.time_ms,
+            requests_per_s: point.requests as f64,
+            failures_per_s: point.failures as f64,
+            output_tokens_per_s: point.output_tokens as f64,
+            in_flight: point.in_flight,
+            requests_total: point.requests_total,
+            failures_total: point.failures_total,
+            ttft_ms: QuantilesDoc::of(&point.ttft_us, 1e3),
+            tpot_ms: QuantilesDoc::of(&point.tpot_us, 1e3),
+            e2e_ms: QuantilesDoc::of(&point.e2e_us, 1e3),
+            decide_us: QuantilesDoc::of(&point.decide_us, 1.0),
+            spans_dropped_total: (proxy.spans.dropped_total)(),
+        }
+    }
+}
+
+#[derive(PartialEq, Serialize)]
+pub(super) struct PoliciesDoc {
+    chain: Vec<SlotDoc>,
+    fallback: &'static str,
+}
+
+#[derive(PartialEq, Serialize)]
+pub(super) struct SlotDoc {
+    slot: String,
+    versions: Vec<VersionDoc>,
+}
+
+#[derive(PartialEq, Serialize)]
+struct VersionDoc {
+    number: u32,
+    state: &'static str,
+    name: String,
+    version: String,
+    digest: String,
+    bytes: usize,
+    hooks: Vec<&'static str>,
+    mode: &'static str,
+    source: &'static str,
+    loaded_unix_ms: u64,
+    activated_unix_ms: u64,
+    decisions_total: u64,
+    faults_total: u64,
+    last_fault: Option<String>,
+}
+
+impl PoliciesDoc {
+    pub fn of(proxy: &Proxy) -> PoliciesDoc {
+        let slots = proxy.policies.list();
+        let shown = slots.iter().filter(|slot| !slot.versions.is_empty());
+        PoliciesDoc { chain: shown.map(SlotDoc::of).collect(), fallback: FALLBACK_NAME }
+    }
+}
+
+impl SlotDoc {
+    pub fn of(slot: &Slot) -> SlotDoc {
+        let newest_first = slot.versions.iter().rev();
+        SlotDoc {
+            slot: slot.name.clone(),
+            versions: newest_first.map(|version| VersionDoc::of(version, slot.active)).collect(),
+        }
+    }
+}
+
+impl VersionDoc {
+    fn of(version: &Version, active: u32) -> VersionDoc {
+        let description = version.component.describe();
+        VersionDoc {
+            number: version.number,
+            state: if version.number == active { "active" } else { "previous" },
+            name: description.name.clone(),
+            version: description.version.clone(),
+            digest: version.component.digest().to_owned(),
+            bytes: version.component.bytes(),
+            hooks: description.hooks.iter().map(hook_name).collect(),
+            mode: match description.mode {
+                Mode::Pooled => "pooled",
+                Mode::Single => "single",
+            },
+            source: version.source,
+            loaded_unix_ms: version.loaded_unix_ms,
+            activated_unix_ms: version.activated_unix_ms,
+            decisions_total: version.tally.decisions_total(),
+            faults_total: version.tally.faults_total(),
+            last_fault: version.tally.last_fault(),
+        }
+    }
+}
+
+fn hook_name(hook: &Hook) -> &'static str {
+    match hook {
+        Hook::Configure => "configure",
+        Hook::Admit => "admit",
+        Hook::Place => "place",
+        Hook::Observe => "observe",
+        Hook::Snapshot => "snapshot",
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct DecisionDoc {
+    id: String,
+    time_ms: u64,
+    trace_id: Option<String>,
+    endpoint: String,
+    model: String,
+    tenant: String,
+    stream: bool,
+    slot: Option<String>,
+    policy: String,
+    policy_version: String,
+    digest: Option<String>,
+    verdict: &'static str,
+    target: Option<String>,
+    reason: Option<String>,
+    decide_us: u32,
+    attempts: u32,
+    faults: Vec<String>,
+    outcome: &'static str,
+    status: Option<u16>,
+    prompt_tokens: Option<u32>,
+    output_tokens: Option<u32>,
+    ttft_ms: Option<f64>,
+    duration_ms: Option<f64>,
+}
+
+impl DecisionDoc {
+    pub fn of(record: Record) -> DecisionDoc {
+        let (slot, policy, policy_version, digest) = match &record.by {
+            By::Policy(author) => {
+                (Some(author.slot.clone()), author.name.clone(), author.version.clone(), Some(author.digest.clone()))
+            }
+            By::Fallback => (None, FALLBACK_NAME.to_owned(), env!("CARGO_PKG_VERSION").to_owned(), None),
+        };
+        let Record {
+            id,
+            time_ms,
+            trace_id,
+            endpoint,
+            model,
+            tenant,
+            stream,
+            by: _,
+            verdict,
+            target,
+            reason,
+            decide_us,
+            attempts,
+            faults,
+            outcome,
+            status,
+            prompt_tokens,
+            output_tokens,
+            ttft_ms,
+            duration_ms,
+        } = record;
+        DecisionDoc {
+            id: format!("{id:x}"),
+            time_ms,
+            trace_id,
+            endpoint,
+            model,
+            tenant,
+            stream,
+            slot,
+            policy,
+            policy_version,
+            digest,
+            verdict,
+            target,
+            reason,
+            decide_us,
+            attempts,
+            faults,
+            outcome: outcome.word(),
+            status,
+            prompt_tokens,
+            output_tokens,
+            ttft_ms,
+            duration_ms,
+        }
+    }
+}

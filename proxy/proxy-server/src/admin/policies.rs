@@ -1,0 +1,85 @@
+//! Lists, replaces and rolls back policies.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use openai_api::ErrorBody;
+use policy_runtime::LoadError;
+
+use crate::admin::docs::{PoliciesDoc, SlotDoc};
+use crate::admin::error;
+use crate::policies::SwapError;
+use crate::proxy::Proxy;
+
+pub(super) async fn list(State(proxy): State<Arc<Proxy>>) -> Json<PoliciesDoc> {
+    Json(PoliciesDoc::of(&proxy))
+}
+
+pub(super) async fn put(State(proxy): State<Arc<Proxy>>, Path(slot): Path<String>, body: Body) -> Response {
+    let swapped = match read(body, proxy.policies.component_bytes_max()).await {
+        Ok(bytes) => proxy.policies.put(&slot, bytes).await,
+        Err(refusal) => return refusal,
+    };
+    let result = if swapped.is_ok() { "activated" } else { "refused" };
+    if !matches!(swapped, Err(SwapError::BadName(_) | SwapError::TooManySlots { .. })) {
+        proxy.metrics.policy_swaps.with_label_values(&[slot.as_str(), result]).inc();
+    }
+    answer(&slot, swapped)
+}
+
+pub(super) async fn roll_back(State(proxy): State<Arc<Proxy>>, Path(slot): Path<String>) -> Response {
+    let swapped = proxy.policies.roll_back(&slot).await;
+    if swapped.is_ok() {
+        proxy.metrics.policy_swaps.with_label_values(&[slot.as_str(), "rolled_back"]).inc();
+    }
+    answer(&slot, swapped)
+}
+
+async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Response> {
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(cause) if cause.is::<LengthLimitError>() => {
+            let message = format!("the component is larger than {bytes_max} bytes (`limits.component_bytes_max`)");
+            Err(error(StatusCode::PAYLOAD_TOO_LARGE, ErrorBody::invalid_request(message).code("component_too_large")))
+        }
+        Err(cause) => {
+            let message = format!("the component did not arrive whole: {cause}");
+            Err(error(StatusCode::BAD_REQUEST, ErrorBody::invalid_request(message)))
+        }
+    }
+}
+
+fn answer(slot: &str, swapped: Result<crate::policies::Slot, SwapError>) -> Response {
+    match swapped {
+        Ok(changed) => {
+            let version = changed.active;
+            tracing::info!(slot, version, "policy activated");
+            Json(SlotDoc::of(&changed)).into_response()
+        }
+        Err(refused) => {
+            tracing::warn!(slot, error = %refused, "policy not changed");
+            let (status, code) = meaning(&refused);
+            error(status, ErrorBody::invalid_request(refused.to_string()).code(code))
+        }
+    }
+}
+
+fn meaning(refused: &SwapError) -> (StatusCode, &'static str) {
+    match refused {
+        SwapError::Refused(LoadError::TooLarge { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, "component_too_large"),
+        SwapError::Refused(LoadError::Internal { .. }) | SwapError::Broke(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "runtime_failed")
+        }
+        SwapError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "component_refused"),
+        SwapError::BadName(_) => (StatusCode::BAD_REQUEST, "bad_slot_name"),
+        SwapError::TooManySlots { .. } => (StatusCode::CONFLICT, "too_many_slots"),
+        SwapError::UnknownSlot(_) => (StatusCode::NOT_FOUND, "unknown_slot"),
+        SwapError::NothingBefore(_) => (StatusCode::CONFLICT, "nothing_to_roll_back_to"),
+    }
+}

@@ -1,0 +1,78 @@
+//! Where another server is: `http://host:port`, perhaps with a path before the endpoints' own.
+
+use std::fmt;
+
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use serde::Deserialize;
+
+/// A server's base URL, checked.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct BaseUrl {
+    authority: Authority,
+    /// Begins with a slash, or is empty.
+    prefix: String,
+}
+
+impl BaseUrl {
+    /// `http://` and a socket's address.
+    pub fn of(address: std::net::SocketAddr) -> BaseUrl {
+        let authority = address.to_string().parse().expect("a socket's address is an authority");
+        BaseUrl { authority, prefix: String::new() }
+    }
+
+    /// The URL of an endpoint.
+    pub fn join(&self, path: &PathAndQuery) -> Uri {
+        let path = match self.prefix.is_empty() {
+            true => path.clone(),
+            false => format!("{}{path}", self.prefix).parse().expect("two checked paths make a path"),
+        };
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).expect("scheme, authority and path make a URL")
+    }
+
+    /// The URL of a fixed endpoint such as `/health`.
+    pub fn endpoint(&self, path: &'static str) -> Uri {
+        self.join(&PathAndQuery::from_static(path))
+    }
+
+    /// Host and port.
+    pub fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+}
+
+impl TryFrom<String> for BaseUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<BaseUrl, String> {
+        let example = "write it as \"http://host:port\"";
+        let uri: Uri = text.parse().map_err(|error| format!("{text:?} is not a URL ({error}); {example}"))?;
+        let parts = uri.into_parts();
+        match parts.scheme.as_ref().map(Scheme::as_str) {
+            Some("http") => {}
+            Some("https") => return Err(format!("{text:?}: https is not supported here yet; {example}")),
+            _ => return Err(format!("{text:?} has no scheme; {example}")),
+        }
+        let authority = parts.authority.ok_or_else(|| format!("{text:?} has no host; {example}"))?;
+        let path = parts.path_and_query.unwrap_or(PathAndQuery::from_static("/"));
+        if path.query().is_some() {
+            return Err(format!("{text:?} has a query; {example}"));
+        }
+        let prefix = path.path().trim_end_matches('/').to_owned();
+        match prefix.ends_with("/v1") {
+            true => Err(format!("{text:?} ends with /v1, which the endpoints add themselves; leave it out")),
+            false => Ok(BaseUrl { authority, prefix }),
+        }
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.prefix)
+    }
+}

@@ -1,0 +1,158 @@
+//! What the operator wrote, checked: replicas, regions, policies, listeners and every bound by name.
+
+mod file;
+mod limits;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use dispatch::OnError;
+use http::HeaderName;
+use policy_api::RegionId;
+use thiserror::Error;
+
+use crate::base_url::BaseUrl;
+use file::ConfigFile;
+
+pub(crate) use file::is_slot_name;
+
+pub use limits::Limits;
+
+/// The proxy's configuration, complete and checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) region: String,
+    pub(crate) data_listen: SocketAddr,
+    pub(crate) data_url: Option<BaseUrl>,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) admin_token: Option<Secret>,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) replicas: Vec<Replica>,
+    pub(crate) regions: Vec<Region>,
+    pub(crate) policies: Vec<PolicySlot>,
+    pub(crate) policy_headers: Vec<HeaderName>,
+    pub(crate) limits: Limits,
+    telemetry: Option<telemetry::Config>,
+}
+
+/// A replica that is always in the fleet.
+#[derive(Clone, Debug)]
+pub(crate) struct Replica {
+    pub name: String,
+    pub url: BaseUrl,
+    pub region: RegionId,
+    pub kind: ReplicaKind,
+    pub weight: u32,
+}
+
+/// What a replica speaks beside the OpenAI endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ReplicaKind {
+    /// `/health` and `/state`.
+    Headworks,
+    /// Nothing more.
+    Openai,
+}
+
+/// Another region's proxy. The regions' ids are their places in the list, from 1; 0 is this proxy's own.
+#[derive(Clone, Debug)]
+pub(crate) struct Region {
+    pub id: RegionId,
+    pub name: String,
+    pub data_url: BaseUrl,
+    pub admin_url: BaseUrl,
+    pub admin_token: Option<Secret>,
+}
+
+/// A policy in its slot.
+#[derive(Clone, Debug)]
+pub(crate) struct PolicySlot {
+    pub slot: String,
+    pub component: PathBuf,
+    pub config_json: String,
+    pub on_error: Option<OnError>,
+}
+
+/// PEM files of the listeners' certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// A word that must not be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A key is unknown, or a value has the wrong type or form: the message names the key and the line.
+    #[error("the configuration {} cannot be used\n{message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// Values that do not go together.
+    #[error("the configuration {} cannot be used: `{key}` {message}", path.display())]
+    Check {
+        /// The file.
+        path: PathBuf,
+        /// The key to change.
+        key: String,
+        /// What to change.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads a TOML file. Paths in it are relative to its folder.
+    pub fn load(path: impl AsRef<Path>) -> Result<Config, ConfigError> {
+        let path = path.as_ref();
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Config::parse(&text, path)
+    }
+
+    /// The same from text; `path` is what errors name and what paths are relative to.
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let file: ConfigFile = toml::from_str(text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        file.check(folder, &|name| std::env::var(name).ok())
+            .map_err(|file::Wrong { key, message }| ConfigError::Check { path: path.to_owned(), key, message })
+    }
+
+    /// Where traces go, if anywhere.
+    pub fn telemetry(&self) -> Option<&telemetry::Config> {
+        self.telemetry.as_ref()
+    }
+
+    /// This proxy's region.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! The configuration file as it is typed, and the checks that make a [`Config`] of it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use dispatch::OnError;
+use http::HeaderName;
+use policy_api::RegionId;
+use serde::Deserialize;
+
+use crate::base_url::BaseUrl;
+use crate::config::{Config, Limits, PolicySlot, Region, Replica, ReplicaKind, Secret, TlsFiles};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConfigFile {
+    region: Option<String>,
+    listen: SocketAddr,
+    data_url: Option<BaseUrl>,
+    #[serde(default)]
+    policy_headers: Vec<String>,
+    admin: AdminFile,
+    tls: Option<TlsFile>,
+    #[serde(default, rename = "replica")]
+    replicas: Vec<ReplicaFile>,
+    #[serde(default, rename = "region_peer")]
+    regions: Vec<RegionFile>,
+    #[serde(default, rename = "policy")]
+    policies: Vec<PolicyFile>,
+    #[serde(default)]
+    limits: Limits,
+    telemetry: Option<TelemetryFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdminFile {
+    listen: SocketAddr,
+    token_env: Option<String>,
+    token_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsFile {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplicaFile {
+    name: String,
+    url: BaseUrl,
+    region: Option<String>,
+    #[serde(default = "headworks")]
+    kind: ReplicaKind,
+    #[serde(default = "ordinary_weight")]
+    weight: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegionFile {
+    name: String,
+    data_url: BaseUrl,
+    admin_url: BaseUrl,
+    admin_token_env: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyFile {
+    slot: String,
+    component: PathBuf,
+    #[serde(default)]
+    config: toml::Table,
+    on_error: Option<OnErrorFile>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OnErrorFile {
+    Fallback,
+    Reject,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TelemetryFile {
+    otlp_endpoint: BaseUrl,
+    #[serde(default)]
+    protocol: ProtocolFile,
+    #[serde(default = "all")]
+    sample_ratio: f64,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ProtocolFile {
+    #[default]
+    Http,
+    Grpc,
+}
+
+fn headworks() -> ReplicaKind {
+    ReplicaKind::Headworks
+}
+
+fn ordinary_weight() -> u32 {
+    100
+}
+
+fn all() -> f64 {
+    1.0
+}
+
+/// A key and what is wrong with it.
+pub(super) struct Wrong {
+    pub key: String,
+    pub message: String,
+}
+
+fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong { key: key.into(), message: message.into() })
+}
+
+/// Reads an environment variable; an argument so that checks can be tested.
+type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Headers that carry credentials; policies never see them.
+const CREDENTIALS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"];
+
+impl ConfigFile {
+    pub(super) fn check(self, folder: &Path, environment: Environment<'_>) -> Result<Config, Wrong> {
+        let ConfigFile {
+            region,
+            listen,
+            data_url,
+            policy_headers,
+            admin,
+            tls,
+            replicas,
+            regions,
+            policies,
+            limits,
+            telemetry,
+        } = self;
+        let region = region.unwrap_or_else(|| "local".to_owned());
+        if let Some((key, message)) = limits.wrong() {
+            return wrong(format!("limits.{key}"), message);
+        }
+        let regions = check_regions(regions, &region, environment)?;
+        Ok(Config {
+            data_listen: listen,
+            data_url,
+            admin_listen: admin.listen,
+            admin_token: admin.check(folder, environment)?,
+            tls: tls.map(|TlsFile { cert, key }| TlsFiles { cert: folder.join(cert), key: folder.join(key) }),
+            replicas: check_replicas(replicas, &region, &regions)?,
+            policies: check_policies(policies, folder, limits.slots_max)?,
+            policy_headers: check_headers(policy_headers)?,
+            telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
+            region,
+            regions,
+            limits,
+        })
+    }
+}
+
+impl AdminFile {
+    fn check(self, folder: &Path, environment: Environment<'_>) -> Result<Option<Secret>, Wrong> {
+        let AdminFile { listen, token_env, token_file } = self;
+        match (token_env, token_file) {
+            (Some(_), Some(_)) => wrong("admin.token_file", "and `admin.token_env` are both set; keep one"),
+            (Some(name), None) => token_from(&name, "admin.token_env", environment).map(Some),
+            (None, Some(file)) => token_in(&folder.join(file)).map(Some),
+            (None, None) if listen.ip().is_loopback() => Ok(None),
+            (None, None) => wrong(
+                "admin.listen",
+                format!(
+                    "is {listen}, which other machines can reach: set `admin.token_env` to the name of an environment \
+                     variable that holds a token (or `admin.token_file`), or listen on 127.0.0.1"
+                ),
+            ),
+        }
+    }
+}
+
+fn token_from(name: &str, key: &str, environment: Environment<'_>) -> Result<Secret, Wrong> {
+    match environment(name) {
+        Some(token) if !token.trim().is_empty() => Ok(Secret(token.trim().to_owned())),
+        _ => wrong(key, format!("names the environment variable {name}, which is not set; export it with a token")),
+    }
+}
+
+fn token_in(path: &Path) -> Result<Secret, Wrong> {
+    match std::fs::read_to_string(path) {
+        Ok(token) if !token.trim().is_empty() => Ok(Secret(token.trim().to_owned())),
+        Ok(_) => wrong("admin.token_file", format!("names {}, which is empty", path.display())),
+        Err(error) => wrong("admin.token_file", format!("names {}, which cannot be read: {error}", path.display())),
+    }
+}
+
+fn check_regions(files: Vec<RegionFile>, own: &str, environment: Environment<'_>) -> Result<Vec<Region>, Wrong> {
+    let mut names = BTreeSet::from([own.to_owned()]);
+    let mut regions = Vec::new();
+    for (index, RegionFile { name, data_url, admin_url, admin_token_env }) in files.into_iter().enumerate() {
+        if !names.insert(name.clone()) {
+            return wrong("region_peer.name", format!("{name:?} is used twice; every region needs a name of its own"));
+        }
+        let admin_token =
+            admin_token_env.map(|env| token_from(&env, "region_peer.admin_token_env", environment)).transpose()?;
+        regions.push(Region { id: RegionId(index as u32 + 1), name, data_url, admin_url, admin_token });
+    }
+    Ok(regions)
+}
+
+fn check_replicas(files: Vec<ReplicaFile>, own: &str, regions: &[Region]) -> Result<Vec<Replica>, Wrong> {
+    let mut names = BTreeSet::new();
+    let mut replicas = Vec::new();
+    for ReplicaFile { name, url, region, kind, weight } in files {
+        if !names.insert(name.clone()) {
+            return wrong("replica.name", format!("{name:?} is used twice; every replica needs a name of its own"));
+        }
+        if weight == 0 {
+            return wrong("replica.weight", format!("of {name:?} is 0; 100 is ordinary, 1 the least"));
+        }
+        let region = match region {
+            None => RegionId(0),
+            Some(given) if given == own => RegionId(0),
+            Some(given) => match regions.iter().find(|region| region.name == given) {
+                Some(region) => region.id,
+                None => {
+                    return wrong(
+                        "replica.region",
+                        format!("of {name:?} is {given:?}, which is neither `region` nor a [[region_peer]]"),
+                    );
+                }
+            },
+        };
+        replicas.push(Replica { name, url, region, kind, weight });
+    }
+    Ok(replicas)
+}
+
+fn check_policies(files: Vec<PolicyFile>, folder: &Path, slots_max: usize) -> Result<Vec<PolicySlot>, Wrong> {
+    if files.len() > slots_max {
+        return wrong("policy", format!("has {} slots; `limits.slots_max` allows {slots_max}", files.len()));
+    }
+    let mut names = BTreeSet::new();
+    let mut slots = Vec::new();
+    for PolicyFile { slot, component, config, on_error } in files {
+        if !is_slot_name(&slot) {
+            return wrong("policy.slot", format!("{slot:?} must be 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`"));
+        }
+        if !names.insert(slot.clone()) {
+            return wrong("policy.slot", format!("{slot:?} is used twice; every slot needs a name of its own"));
+        }
+        let config_json = match config.is_empty() {
+            true => String::new(),
+            false => serde_json::to_string(&config).expect("a TOML table has string keys"),
+        };
+        let on_error = on_error.map(|word| match word {
+            OnErrorFile::Fallback => OnError::Fallback,
+            OnErrorFile::Reject => OnError::Reject,
+        });
+        slots.push(PolicySlot { slot, component: folder.join(component), config_json, on_error });
+    }
+    Ok(slots)
+}
+
+/// Whether a slot may have this name.
+pub(crate) fn is_slot_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+fn check_headers(names: Vec<String>) -> Result<Vec<HeaderName>, Wrong> {
+    names
+        .into_iter()
+        .map(|name| match HeaderName::try_from(name.to_lowercase()) {
+            Ok(header) if CREDENTIALS.contains(&header.as_str()) => {
+                wrong("policy_headers", format!("names {name:?}, which carries credentials; policies never see those"))
+            }
+            Ok(header) => Ok(header),
+            Err(_) => wrong("policy_headers", format!("names {name:?}, which is not a header's name")),
+        })
+        .collect()
+}
+
+impl TelemetryFile {
+    fn check(self, region: &str, queue_spans_max: usize) -> Result<telemetry::Config, Wrong> {
+        let TelemetryFile { otlp_endpoint, protocol, sample_ratio } = self;
+        if !(0.0..=1.0).contains(&sample_ratio) {
+            return wrong("telemetry.sample_ratio", format!("is {sample_ratio}; it must be from 0 to 1"));
+        }
+        Ok(telemetry::Config {
+            endpoint: otlp_endpoint.to_string(),
+            protocol: match protocol {
+                ProtocolFile::Http => telemetry::Protocol::Http,
+                ProtocolFile::Grpc => telemetry::Protocol::Grpc,
+            },
+            sample_ratio,
+            service: "headworks-proxy".to_owned(),
+            attributes: vec![("cloud.region".to_owned(), region.to_owned())],
+            queue_spans_max,
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! The last decisions and what became of them, in a ring.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dispatch::By;
+
+use crate::exchange::Outcome;
+
+/// One decision and what became of its request.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub id: u64,
+    pub time_ms: u64,
+    pub trace_id: Option<String>,
+    pub endpoint: String,
+    pub model: String,
+    pub tenant: String,
+    pub stream: bool,
+    pub by: By,
+    pub verdict: &'static str,
+    pub target: Option<String>,
+    pub reason: Option<String>,
+    pub decide_us: u32,
+    pub attempts: u32,
+    pub faults: Vec<String>,
+    pub outcome: Outcome,
+    pub status: Option<u16>,
+    pub prompt_tokens: Option<u32>,
+    pub output_tokens: Option<u32>,
+    pub ttft_ms: Option<f64>,
+    pub duration_ms: Option<f64>,
+}
+
+impl Default for Record {
+    fn default() -> Record {
+        Record {
+            id: 0,
+            time_ms: 0,
+            trace_id: None,
+            endpoint: String::new(),
+            model: String::new(),
+            tenant: String::new(),
+            stream: false,
+            by: By::Fallback,
+            verdict: "none",
+            target: None,
+            reason: None,
+            decide_us: 0,
+            attempts: 0,
+            faults: Vec::new(),
+            outcome: Outcome::Running,
+            status: None,
+            prompt_tokens: None,
+            output_tokens: None,
+            ttft_ms: None,
+            duration_ms: None,
+        }
+    }
+}
+
+/// The ring.
+pub(crate) struct Decisions {
+    ring: Mutex<Ring>,
+    decisions_max: usize,
+}
+
+#[derive(Default)]
+struct Ring {
+    entries: VecDeque<Entry>,
+    changes: u64,
+}
+
+struct Entry {
+    /// The ring's change that wrote this entry last.
+    change: u64,
+    record: Record,
+}
+
+impl Decisions {
+    pub fn new(decisions_max: usize) -> Decisions {
+        Decisions { ring: Mutex::default(), decisions_max }
+    }
+
+    /// Keeps a record, in the place of the one with the same id if that is still there.
+    pub fn keep(&self, record: &Record) {
+        let mut ring = self.ring();
+        ring.changes += 1;
+        let entry = Entry { change: ring.changes, record: record.clone() };
+        // The newest are the likeliest to change.
+        match ring.entries.iter_mut().rev().find(|entry| entry.record.id == record.id) {
+            Some(old) => *old = entry,
+            None => {
+                if ring.entries.len() == self.decisions_max {
+                    ring.entries.pop_front();
+                }
+                ring.entries.push_back(entry);
+            }
+        }
+    }
+
+    /// The newest records, newest first.
+    pub fn newest(&self, limit: usize) -> Vec<Record> {
+        self.ring().entries.iter().rev().take(limit).map(|entry| entry.record.clone()).collect()
+    }
+
+    /// The records that are new or changed since a change, at most `limit`, newest first; and the change to ask from
+    /// next.
+    pub fn since(&self, change: u64, limit: usize) -> (Vec<Record>, u64) {
+        let ring = self.ring();
+        let changed = ring.entries.iter().rev().filter(|entry| entry.change > change);
+        (changed.take(limit).map(|entry| entry.record.clone()).collect(), ring.changes)
+    }
+
+    /// How many are kept now.
+    pub fn len(&self) -> usize {
+        self.ring().entries.len()
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: u64, outcome: Outcome) -> Record {
+        Record { id, outcome, ..Record::default() }
+    }
+
+    fn ids(records: &[Record]) -> Vec<u64> {
+        records.iter().map(|record| record.id).collect()
+    }
+
+    #[test]
+    fn the_oldest_make_room_and_the_newest_come_first() {
+        let decisions = Decisions::new(3);
+        (1..=5).for_each(|id| decisions.keep(&record(id, Outcome::Running)));
+        assert_eq!(ids(&decisions.newest(10)), [5, 4, 3]);
+        assert_eq!(ids(&decisions.newest(2)), [5, 4]);
+    }
+
+    #[test]
+    fn a_change_replaces_its_record_and_is_told_once() {
+        let decisions = Decisions::new(3);
+        (1..=3).for_each(|id| decisions.keep(&record(id, Outcome::Running)));
+        let (all, change) = decisions.since(0, 10);
+        assert_eq!(ids(&all), [3, 2, 1]);
+        decisions.keep(&record(2, Outcome::Finished));
+        let (changed, change) = decisions.since(change, 10);
+        assert_eq!(ids(&changed), [2]);
+        assert_eq!(changed[0].outcome, Outcome::Finished);
+        assert_eq!(decisions.since(change, 10).0.len(), 0);
+        assert_eq!(decisions.len(), 3);
+    }
+}

@@ -1,0 +1,73 @@
+//! The data path: one request from its head to its last byte, one call per step.
+
+mod admit;
+mod authenticate;
+mod facts;
+mod finish;
+mod hops;
+mod peek;
+mod place;
+mod read_request;
+mod refusal;
+mod relay;
+mod send;
+
+use std::sync::Arc;
+
+use dispatch::{Attempts, Next};
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use crate::proxy::Proxy;
+use facts::facts;
+use finish::Journal;
+
+pub(crate) use authenticate::{Tenant, authenticate};
+pub(crate) use finish::Outcome;
+pub(crate) use read_request::{ReadRequest, read_request};
+pub(crate) use refusal::Refusal;
+pub(crate) use relay::ClientBody;
+
+/// Answers one request of the data port.
+pub(crate) async fn exchange(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<ClientBody> {
+    let mut journal = Journal::open(&proxy, &request);
+    match serve(&proxy, &mut journal, request).await {
+        Ok(answer) => relay::relay(journal, answer),
+        Err(refusal) => journal.refuse(refusal),
+    }
+}
+
+async fn serve(proxy: &Proxy, journal: &mut Journal, request: Request<Incoming>) -> Result<send::Answer, Refusal> {
+    journal.enter()?;
+    let tenant = authenticate(request.headers())?;
+    let request = read_request(request, &proxy.limits).await?;
+    let facts = facts(proxy, &request, tenant);
+    journal.read(&request, &facts);
+
+    // One chain for the whole request: none is decided by half a swap.
+    let chain = proxy.policies.chain();
+    admit::admit(proxy, journal, &chain, &facts)?;
+
+    let mut attempts = Attempts::new(proxy.limits.tries_max, request.repeat);
+    let mut last_failure = None;
+    loop {
+        let placed = match place::place(proxy, journal, &chain, &facts, &attempts.tried).await {
+            Ok(placed) => placed,
+            // With nobody left to try, what went wrong with the last one says more.
+            Err(Refusal::NobodyTakesWork) => return Err(last_failure.unwrap_or(Refusal::NobodyTakesWork)),
+            Err(refusal) => return Err(refusal),
+        };
+        let target = placed.target();
+        match send::send(proxy, journal, &request, placed, attempts.begin()).await {
+            Ok(answer) => return Ok(answer),
+            Err(failed) => match attempts.after(failed.failure) {
+                Next::GiveUp => return Err(failed.refusal),
+                Next::Retry => {
+                    proxy.metrics.retries.inc();
+                    target.mark_tried(&mut attempts.tried);
+                    last_failure = Some(failed.refusal);
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Lets a request in, or does not: the policies' admit hooks.
+
+use std::sync::Arc;
+
+use dispatch::{Chain, Entry};
+use policy_api::{Call, Hook, RequestFacts};
+use telemetry::SpanKind;
+
+use crate::exchange::finish::Journal;
+use crate::exchange::{Refusal, place};
+use crate::proxy::Proxy;
+
+pub(crate) fn admit(
+    proxy: &Proxy,
+    journal: &mut Journal,
+    chain: &Chain,
+    facts: &Arc<RequestFacts>,
+) -> Result<(), Refusal> {
+    let fleet = place::view(proxy, facts)?;
+    if !chain.links().iter().any(|link| link.has(Hook::Admit)) {
+        return Ok(());
+    }
+    let span = journal.span.child("admit", SpanKind::Internal);
+    let began = proxy.clock.now();
+    let decision = chain.admit(&Call { now_ms: proxy.clock.now_ms(), facts, fleet: &fleet });
+    journal.decided(&span, &decision, began.elapsed());
+    match decision.verdict {
+        Entry::Allowed => Ok(()),
+        Entry::Denied(denial) => Err(Refusal::Denied(denial)),
+    }
+}

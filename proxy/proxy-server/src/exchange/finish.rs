@@ -1,0 +1,387 @@
+//! Keeps the books of one request, and closes them: the fleet view, the decision's record, the policies, the numbers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dispatch::{By, Decision, Entry, Target};
+use http::header::HeaderValue;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use policy_api::{Event, FailureKind, ReplicaId, RequestFacts, Usage};
+use telemetry::{Span, SpanKind, names};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::clock::micros;
+use crate::decisions::Record;
+use crate::exchange::hops::REQUEST_ID;
+use crate::exchange::peek::Seen;
+use crate::exchange::place::Placed;
+use crate::exchange::read_request::Endpoint;
+use crate::exchange::relay::{ClientBody, relay};
+use crate::exchange::send::Answer;
+use crate::exchange::{ReadRequest, Refusal};
+use crate::fleet::Ticket;
+use crate::proxy::Proxy;
+use crate::traffic::Sample;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Running,
+    Finished,
+    /// A replica, or all of them, did not do it.
+    Failed,
+    /// The client left.
+    Cancelled,
+    /// It was turned away: by us, a policy or the replica.
+    Refused,
+}
+
+/// One request's books. Dropped before they are closed, they say that the client left.
+pub(crate) struct Journal {
+    proxy: Arc<Proxy>,
+    pub span: Span,
+    relay_span: Option<Span>,
+    began: Instant,
+    sent: Option<Instant>,
+    request_id: HeaderValue,
+    room: Option<OwnedSemaphorePermit>,
+    ticket: Option<Ticket>,
+    replica: Option<ReplicaId>,
+    record: Record,
+    /// The record has been shown: there was a decision.
+    decided: bool,
+    closed: bool,
+}
+
+impl Outcome {
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Running => "running",
+            Outcome::Finished => "finished",
+            Outcome::Failed => "failed",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Refused => "refused",
+        }
+    }
+}
+
+impl Journal {
+    pub fn open(proxy: &Arc<Proxy>, request: &Request<Incoming>) -> Journal {
+        let path = request.uri().path();
+        let span = proxy.tracer.from_headers(Endpoint::of(path).operation(), SpanKind::Server, request.headers());
+        span.set(names::HTTP_METHOD, request.method().to_string());
+        span.set(names::URL_PATH, path.to_owned());
+        let record = Record {
+            time_ms: proxy.clock.now_unix_ms(),
+            trace_id: span.trace_id(),
+            endpoint: path.to_owned(),
+            ..Record::default()
+        };
+        Journal {
+            proxy: proxy.clone(),
+            span,
+            relay_span: None,
+            began: proxy.clock.now(),
+            sent: None,
+            request_id: request.headers().get(REQUEST_ID).cloned().unwrap_or_else(new_request_id),
+            room: None,
+            ticket: None,
+            replica: None,
+            record,
+            decided: false,
+            closed: false,
+        }
+    }
+
+    /// Takes room among the requests in flight.
+    pub fn enter(&mut self) -> Result<(), Refusal> {
+        let in_flight_max = self.proxy.limits.in_flight_max;
+        let room = self.proxy.in_flight.clone().try_acquire_owned();
+        self.room = Some(room.map_err(|_| Refusal::TooManyInFlight { in_flight_max })?);
+        Ok(())
+    }
+
+    /// Takes note of what is asked.
+    pub fn read(&mut self, request: &ReadRequest, facts: &RequestFacts) {
+        let record = &mut self.record;
+        record.id = facts.id;
+        record.model = facts.model.clone();
+        record.tenant = facts.tenant.clone();
+        record.stream = facts.stream;
+        let span = &self.span;
+        span.set(names::OPERATION, request.endpoint.operation());
+        span.set(names::PROVIDER, "headworks");
+        span.set(names::REQUEST_MODEL, facts.model.clone());
+        span.set(names::TENANT, facts.tenant.clone());
+        span.set(names::REGION, self.proxy.region.clone());
+        if facts.output_tokens_max > 0 {
+            span.set(names::REQUEST_MAX_TOKENS, i64::from(facts.output_tokens_max));
+        }
+        if let Some(temperature) = request.fields.temperature {
+            span.set(names::REQUEST_TEMPERATURE, temperature);
+        }
+    }
+
+    /// Takes note of a decision. `span` is the decision's own.
+    pub fn decided<V: Verdict>(&mut self, span: &Span, decision: &Decision<V>, took: Duration) {
+        let verdict = decision.verdict.word();
+        span.set(names::VERDICT, verdict);
+        if let By::Policy(author) = &decision.by {
+            span.set(names::POLICY_SLOT, author.slot.clone());
+            span.set(names::POLICY_NAME, author.name.clone());
+            span.set(names::POLICY_VERSION, author.version.clone());
+            span.set(names::POLICY_DIGEST, author.digest.clone());
+        } else {
+            span.set(names::POLICY_NAME, dispatch::FALLBACK_NAME);
+        }
+        if let Some(reason) = &decision.reason {
+            span.set(names::REASON, reason.clone());
+        }
+        for (key, value) in &decision.attributes {
+            span.set(format!("headworks.policy.attribute.{key}"), value.clone());
+        }
+        for fault in &decision.faults {
+            span.fail(fault.to_string());
+            self.proxy.metrics.policy_faults.with_label_values(&[&fault.by.slot]).inc();
+            tracing::warn!(fault = %fault, "policy fault");
+        }
+        self.proxy.metrics.decide.observe(took.as_secs_f64());
+        self.record.decide_us += micros(took);
+        self.record.faults.extend(decision.faults.iter().map(ToString::to_string));
+        if decision.verdict.ends() {
+            self.record.by = decision.by.clone();
+            self.record.verdict = verdict;
+            self.record.reason = decision.reason.clone();
+            self.decided = true;
+        }
+    }
+
+    /// Keeps a replica's ticket until the request, or this try, ends.
+    pub fn holds(&mut self, ticket: Ticket) {
+        self.replica = Some(ticket.replica.id);
+        self.ticket = Some(ticket);
+    }
+
+    /// Takes note of where it is sent.
+    pub fn sends(&mut self, placed: &Placed, attempt: u32) {
+        self.record.target = Some(placed.name().to_owned());
+        self.record.attempts = attempt;
+        self.sent = Some(self.proxy.clock.now());
+        self.proxy.decisions.keep(&self.record);
+    }
+
+    /// Takes note that a try failed.
+    pub fn try_failed(&mut self, kind: FailureKind) {
+        if let Some(replica) = self.replica.take() {
+            self.proxy.observer.tell(Event::Failed { request: self.record.id, replica, kind });
+        }
+        self.let_go();
+    }
+
+    /// Takes note that the answer has begun.
+    pub fn relays(&mut self, status: StatusCode) {
+        self.span.set(names::HTTP_STATUS, i64::from(status.as_u16()));
+        self.relay_span = Some(self.span.child("relay", SpanKind::Internal));
+    }
+
+    /// Takes note that the first output passes.
+    pub fn first_output(&mut self, now: Instant) {
+        if let Some(span) = &self.relay_span {
+            span.event("first token");
+        }
+        if let (Some(replica), Some(sent)) = (self.replica, self.sent) {
+            let ttft_us = micros(now.saturating_duration_since(sent));
+            self.proxy.observer.tell(Event::FirstToken { request: self.record.id, replica, ttft_us });
+        }
+    }
+
+    /// Takes note that the replica died in mid-answer.
+    pub fn died(&mut self, error: &str) {
+        self.proxy.metrics.midstream_deaths.inc();
+        self.span.set(names::ERROR_TYPE, "broke_after_first_byte");
+        self.span.fail(error.to_owned());
+        if let Some(ticket) = &self.ticket {
+            ticket.replica.count_failure();
+            self.proxy.replica_failed(&ticket.replica, error.to_owned(), 1);
+        }
+    }
+
+    /// Turns the request away.
+    pub fn refuse(mut self, refusal: Refusal) -> Response<ClientBody> {
+        let refusal = match refusal {
+            Refusal::ReplicaSays(answer) => {
+                let (head, (first, body)) = answer.into_parts();
+                return relay(self, Answer { head, first, body });
+            }
+            other => other,
+        };
+        let status = refusal.status();
+        self.span.set(names::HTTP_STATUS, i64::from(status.as_u16()));
+        self.span.set(names::ERROR_TYPE, refusal.code());
+        if status.is_server_error() {
+            self.span.fail(refusal.code());
+        }
+        let outcome = if refusal.is_failure() { Outcome::Failed } else { Outcome::Refused };
+        self.close(outcome, Some(status), None);
+        let mut answer = refusal.answer();
+        answer.headers_mut().insert(REQUEST_ID, self.request_id.clone());
+        answer
+    }
+
+    /// Closes the books. The first closing counts.
+    pub fn close(&mut self, outcome: Outcome, status: Option<StatusCode>, seen: Option<Seen>) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        let seen = seen.unwrap_or_default();
+        let now = self.proxy.clock.now();
+        let since = |from: Instant, to: Instant| to.saturating_duration_since(from);
+        let usage = usage_of(&seen);
+        let ttft = seen.first_output.map(|first| since(self.began, first));
+        let tpot = match (seen.first_output, seen.last_output, usage.output_tokens) {
+            (Some(first), Some(last), tokens @ 2..) => Some(since(first, last) / (tokens - 1)),
+            _ => None,
+        };
+        self.tell_policies(outcome, usage);
+        self.tell_replica(outcome, &seen, tpot);
+        self.end_spans(outcome, &seen, usage);
+        let sample = Sample { outcome, e2e: since(self.began, now), ttft, tpot, usage, decide_us: self.decide_us() };
+        self.proxy.traffic.count(&self.proxy.clock, &sample);
+        self.proxy.metrics.count(&sample);
+        if self.decided {
+            let record = &mut self.record;
+            record.outcome = outcome;
+            record.status = status.map(|status| status.as_u16());
+            record.prompt_tokens = seen.usage.map(|usage| usage.prompt_tokens);
+            record.output_tokens = seen.output_tokens();
+            record.ttft_ms = ttft.map(|ttft| ttft.as_secs_f64() * 1e3);
+            record.duration_ms = Some(sample.e2e.as_secs_f64() * 1e3);
+            self.proxy.decisions.keep(record);
+        }
+        self.room = None;
+        self.let_go();
+    }
+
+    fn tell_policies(&self, outcome: Outcome, usage: Usage) {
+        let (request, Some(replica)) = (self.record.id, self.replica) else { return };
+        let failed = |kind| Event::Failed { request, replica, kind };
+        self.proxy.observer.tell(match outcome {
+            Outcome::Finished => Event::Finished { request, replica, usage },
+            Outcome::Cancelled => failed(FailureKind::Cancelled),
+            Outcome::Refused => failed(FailureKind::Refused),
+            Outcome::Failed | Outcome::Running => failed(FailureKind::Replica),
+        });
+    }
+
+    fn tell_replica(&self, outcome: Outcome, seen: &Seen, tpot: Option<Duration>) {
+        let (Some(ticket), Some(sent), Some(first)) = (&self.ticket, self.sent, seen.first_output) else { return };
+        if outcome == Outcome::Finished {
+            ticket.replica.observe(micros(first.saturating_duration_since(sent)), tpot.map(micros));
+        }
+    }
+
+    fn end_spans(&mut self, outcome: Outcome, seen: &Seen, usage: Usage) {
+        let Some(span) = self.relay_span.take() else { return };
+        span.set(names::OUTPUT_TOKENS, i64::from(usage.output_tokens));
+        for (key, value) in [(names::RESPONSE_ID, &seen.id), (names::RESPONSE_MODEL, &seen.model)] {
+            if let Some(value) = value {
+                self.span.set(key, value.clone());
+            }
+        }
+        if let Some(reason) = &seen.finish_reason {
+            self.span.set(names::RESPONSE_FINISH_REASONS, reason.clone());
+        }
+        if let Some(usage) = seen.usage {
+            self.span.set(names::INPUT_TOKENS, i64::from(usage.prompt_tokens));
+            self.span.set(names::CACHED_TOKENS, i64::from(usage.cached_tokens()));
+        }
+        self.span.set(names::OUTPUT_TOKENS, i64::from(usage.output_tokens));
+        if outcome == Outcome::Cancelled {
+            self.span.set(names::ERROR_TYPE, "client_left");
+        }
+    }
+
+    /// Gives the replica's ticket back; held requests may want it.
+    fn let_go(&mut self) {
+        if self.ticket.take().is_some() {
+            self.proxy.fleet.touch();
+        }
+    }
+
+    pub fn id(&self) -> u64 {
+        self.record.id
+    }
+
+    pub fn request_id(&self) -> &HeaderValue {
+        &self.request_id
+    }
+
+    pub fn now(&self) -> Instant {
+        self.proxy.clock.now()
+    }
+
+    pub fn peek_bytes_max(&self) -> usize {
+        self.proxy.limits.peek_bytes_max
+    }
+
+    fn decide_us(&self) -> Option<u32> {
+        self.decided.then_some(self.record.decide_us)
+    }
+}
+
+fn usage_of(seen: &Seen) -> Usage {
+    Usage {
+        prompt_tokens: seen.usage.map_or(0, |usage| usage.prompt_tokens),
+        cached_tokens: seen.usage.map_or(0, |usage| usage.cached_tokens()),
+        output_tokens: seen.output_tokens().unwrap_or(0),
+    }
+}
+
+fn new_request_id() -> HeaderValue {
+    let id = format!("{:032x}", rand::random::<u128>());
+    HeaderValue::from_str(&id).expect("hex digits make a header's value")
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.close(Outcome::Cancelled, None, None);
+    }
+}
+
+/// A verdict in the admin API's words.
+pub(crate) trait Verdict {
+    /// A word for spans and records.
+    fn word(&self) -> &'static str;
+    /// Whether the request's record is about this decision.
+    fn ends(&self) -> bool;
+}
+
+impl Verdict for Entry {
+    fn word(&self) -> &'static str {
+        match self {
+            Entry::Allowed => "allow",
+            Entry::Denied(_) => "deny",
+        }
+    }
+
+    fn ends(&self) -> bool {
+        matches!(self, Entry::Denied(_))
+    }
+}
+
+impl Verdict for Target {
+    fn word(&self) -> &'static str {
+        match self {
+            Target::Replica(_) => "replica",
+            Target::Region(_) => "region",
+            Target::Hold => "hold",
+            Target::Rejected(_) => "reject",
+            Target::Nobody => "none",
+        }
+    }
+
+    fn ends(&self) -> bool {
+        *self != Target::Hold
+    }
+}

@@ -1,0 +1,124 @@
+//! Finds where a request goes: the policies' place hooks, and the wait of a held request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dispatch::{Chain, Target, Tried};
+use policy_api::{Call, FleetView, RegionId, ReplicaId, RequestFacts};
+use telemetry::SpanKind;
+
+use crate::exchange::Refusal;
+use crate::exchange::finish::Journal;
+use crate::fleet::{NoView, Peer, Replica};
+use crate::proxy::Proxy;
+
+/// Where a request goes.
+pub(crate) enum Placed {
+    Replica(Arc<Replica>),
+    Region { peer: Arc<Peer>, hop: u32 },
+}
+
+/// A target by its name, to be remembered when it fails.
+#[derive(Clone, Copy)]
+pub(crate) enum TargetId {
+    Replica(ReplicaId),
+    Region(RegionId),
+}
+
+impl Placed {
+    pub fn target(&self) -> TargetId {
+        match self {
+            Placed::Replica(replica) => TargetId::Replica(replica.id),
+            Placed::Region { peer, .. } => TargetId::Region(peer.id),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            Placed::Replica(replica) => &replica.name,
+            Placed::Region { peer, .. } => &peer.name,
+        }
+    }
+}
+
+impl TargetId {
+    pub fn mark_tried(self, tried: &mut Tried) {
+        match self {
+            TargetId::Replica(id) => tried.replicas.push(id),
+            TargetId::Region(id) => tried.regions.push(id),
+        }
+    }
+}
+
+/// Asks the policies; where they hold the request, asks again at each change of the fleet until the bound.
+pub(crate) async fn place(
+    proxy: &Proxy,
+    journal: &mut Journal,
+    chain: &Chain,
+    facts: &Arc<RequestFacts>,
+    tried: &Tried,
+) -> Result<Placed, Refusal> {
+    let mut changed = proxy.fleet.changed();
+    match ask(proxy, journal, chain, facts, tried)? {
+        Asked::Placed(placed) => return Ok(placed),
+        Asked::Hold => {}
+    }
+    let queue_max = proxy.limits.queue_max;
+    let _room = proxy.queue.try_acquire().map_err(|_| Refusal::QueueFull { queue_max })?;
+    let _held = proxy.hold();
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(proxy.limits.hold_ms_max);
+    loop {
+        if tokio::time::timeout_at(deadline, changed).await.is_err() {
+            return Err(Refusal::HeldTooLong { hold_ms_max: proxy.limits.hold_ms_max });
+        }
+        // Listen before asking, so that no change between the two is missed.
+        changed = proxy.fleet.changed();
+        if let Asked::Placed(placed) = ask(proxy, journal, chain, facts, tried)? {
+            return Ok(placed);
+        }
+    }
+}
+
+enum Asked {
+    Placed(Placed),
+    Hold,
+}
+
+fn ask(
+    proxy: &Proxy,
+    journal: &mut Journal,
+    chain: &Chain,
+    facts: &Arc<RequestFacts>,
+    tried: &Tried,
+) -> Result<Asked, Refusal> {
+    let mut fleet = view(proxy, facts)?;
+    if !tried.replicas.is_empty() {
+        fleet = proxy.fleet.view_without(&fleet, tried);
+    }
+    let span = journal.span.child("place", SpanKind::Internal);
+    let began = proxy.clock.now();
+    let decision = chain.place(&Call { now_ms: proxy.clock.now_ms(), facts, fleet: &fleet }, tried);
+    journal.decided(&span, &decision, began.elapsed());
+    match decision.verdict {
+        Target::Replica(id) => {
+            let replica = proxy.fleet.replica(id).expect("a decision names a replica of the view").clone();
+            Ok(Asked::Placed(Placed::Replica(replica)))
+        }
+        Target::Region(id) => {
+            let peer = proxy.fleet.peer(id).expect("a decision names a region of the view").clone();
+            Ok(Asked::Placed(Placed::Region { peer, hop: facts.hop + 1 }))
+        }
+        Target::Hold => Ok(Asked::Hold),
+        Target::Rejected(denial) => Err(Refusal::Denied(denial)),
+        Target::Nobody => Err(Refusal::NobodyTakesWork),
+    }
+}
+
+/// The replicas that could serve the request.
+pub(crate) fn view(proxy: &Proxy, facts: &RequestFacts) -> Result<Arc<FleetView>, Refusal> {
+    let model = (!facts.model.is_empty()).then_some(facts.model.as_str());
+    proxy.fleet.view(proxy.looking(), model).map_err(|none| match none {
+        NoView::UnknownModel => Refusal::UnknownModel { model: facts.model.clone() },
+        NoView::NobodyKnown => Refusal::NobodyTakesWork,
+    })
+}

@@ -1,0 +1,134 @@
+//! Reads a request whole, within bounds: the bytes are kept as they came, and only the needed fields are read.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use dispatch::Repeat;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::config::Limits;
+use crate::exchange::Refusal;
+use crate::wire::{RequestFields, read_request_fields};
+
+/// A client that has begun to send too much rarely reads an answer before it has sent all, so we take in this many
+/// times the bound before we answer and close.
+const DRAIN_TIMES: usize = 8;
+
+/// A request as it came, and the fields the proxy goes by.
+pub(crate) struct ReadRequest {
+    pub method: Method,
+    pub path: PathAndQuery,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub endpoint: Endpoint,
+    pub fields: RequestFields,
+    pub repeat: Repeat,
+}
+
+/// What is asked of the data port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Chat,
+    Completions,
+    Embeddings,
+    /// Any other path below `/v1/`; relayed as it is.
+    Other,
+}
+
+impl Endpoint {
+    pub fn of(path: &str) -> Endpoint {
+        match path {
+            "/v1/chat/completions" => Endpoint::Chat,
+            "/v1/completions" => Endpoint::Completions,
+            "/v1/embeddings" => Endpoint::Embeddings,
+            _ => Endpoint::Other,
+        }
+    }
+
+    /// `gen_ai.operation.name`, and the span's name.
+    pub fn operation(self) -> &'static str {
+        match self {
+            Endpoint::Chat => "chat",
+            Endpoint::Completions => "text_completion",
+            Endpoint::Embeddings => "embeddings",
+            Endpoint::Other => "request",
+        }
+    }
+}
+
+pub(crate) async fn read_request(request: Request<Incoming>, limits: &Limits) -> Result<ReadRequest, Refusal> {
+    let (head, body) = request.into_parts();
+    let endpoint = Endpoint::of(head.uri.path());
+    if endpoint != Endpoint::Other && head.method != Method::POST {
+        return Err(Refusal::WrongMethod { path: head.uri.path().to_owned() });
+    }
+    let limit = Duration::from_millis(limits.body_ms_max);
+    let body = match tokio::time::timeout(limit, read_body(&head.headers, body, limits.body_bytes_max)).await {
+        Ok(body) => body?,
+        Err(_) => return Err(Refusal::BodyTooSlow { body_ms_max: limits.body_ms_max }),
+    };
+    let fields = match (endpoint, read_request_fields(&body)) {
+        (_, Ok(fields)) => fields,
+        // What the body of an unknown endpoint means is the replica's to say.
+        (Endpoint::Other, Err(_)) => RequestFields::default(),
+        (_, Err(bad)) => return Err(Refusal::BadBody(bad)),
+    };
+    let harmless = endpoint != Endpoint::Other || head.method.is_safe();
+    Ok(ReadRequest {
+        repeat: if harmless { Repeat::Harmless } else { Repeat::OnlyUnseen },
+        path: head.uri.into_parts().path_and_query.unwrap_or(PathAndQuery::from_static("/")),
+        method: head.method,
+        headers: head.headers,
+        body,
+        endpoint,
+        fields,
+    })
+}
+
+async fn read_body(headers: &HeaderMap, mut body: Incoming, bytes_max: usize) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::BodyTooLarge { body_bytes_max: bytes_max };
+    if body.size_hint().lower() > bytes_max as u64 {
+        // A client that waits for `100 Continue` has sent nothing yet, and need not.
+        if !headers.contains_key(EXPECT) {
+            drain(&mut body, bytes_max.saturating_mul(DRAIN_TIMES)).await;
+        }
+        return Err(too_large());
+    }
+    let expected = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Refusal::ClientBroke(error.to_string()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + all.len() + data.len() > bytes_max {
+            drain(&mut body, bytes_max.saturating_mul(DRAIN_TIMES)).await;
+            return Err(too_large());
+        }
+        // Most bodies come in one frame, and that frame is the body.
+        if first.is_empty() && all.is_empty() {
+            first = data;
+            continue;
+        }
+        if all.is_empty() {
+            all.reserve(bytes_max.min(expected).max(first.len() + data.len()));
+            all.extend_from_slice(&std::mem::take(&mut first));
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+async fn drain(body: &mut Incoming, bytes_max: usize) {
+    let mut drained = 0;
+    while drained < bytes_max {
+        match body.frame().await {
+            Some(Ok(frame)) => drained += frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(_)) | None => return,
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Why a request is not served, as its client is told: OpenAI's error shape, and what to change.
+
+use bytes::Bytes;
+use dispatch::Failure;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use http_body::Frame;
+use hyper::body::Incoming;
+use openai_api::ErrorBody;
+use policy_api::Denial;
+
+use crate::exchange::ClientBody;
+use crate::wire::BadBody;
+
+/// A request that is not served, and whose fault that is.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    // The client's.
+    BadBody(BadBody),
+    BodyTooLarge {
+        body_bytes_max: usize,
+    },
+    BodyTooSlow {
+        body_ms_max: u64,
+    },
+    ClientBroke(String),
+    WrongMethod {
+        path: String,
+    },
+    UnknownPath {
+        path: String,
+    },
+    UnknownModel {
+        model: String,
+    },
+    // A policy's decision.
+    Denied(Denial),
+    // Ours: no room.
+    TooManyInFlight {
+        in_flight_max: usize,
+    },
+    QueueFull {
+        queue_max: usize,
+    },
+    HeldTooLong {
+        hold_ms_max: u64,
+    },
+    // The fleet's.
+    NobodyTakesWork,
+    ReplicaBusy,
+    /// The replica's own words, relayed as they are.
+    ReplicaSays(Box<Response<(Option<Frame<Bytes>>, Incoming)>>),
+    ReplicaFailed {
+        failure: Failure,
+        message: String,
+    },
+}
+
+impl Refusal {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Refusal::BadBody(_) | Refusal::ClientBroke(_) => StatusCode::BAD_REQUEST,
+            Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Refusal::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::UnknownPath { .. } | Refusal::UnknownModel { .. } => StatusCode::NOT_FOUND,
+            Refusal::Denied(denial) => StatusCode::from_u16(denial.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+            Refusal::TooManyInFlight { .. }
+            | Refusal::QueueFull { .. }
+            | Refusal::HeldTooLong { .. }
+            | Refusal::NobodyTakesWork
+            | Refusal::ReplicaBusy => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::ReplicaSays(answer) => answer.status(),
+            Refusal::ReplicaFailed { failure: Failure::TooSlow, .. } => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::ReplicaFailed { .. } => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// Whether a part of ours, not the client or a policy, is why.
+    pub fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            Refusal::NobodyTakesWork | Refusal::ReplicaBusy | Refusal::ReplicaFailed { .. } | Refusal::ReplicaSays(_)
+        )
+    }
+
+    /// A word for metrics and spans.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::BadBody(_) => "bad_body",
+            Refusal::BodyTooLarge { .. } => "body_too_large",
+            Refusal::BodyTooSlow { .. } => "body_too_slow",
+            Refusal::ClientBroke(_) => "client_broke",
+            Refusal::WrongMethod { .. } => "method_not_allowed",
+            Refusal::UnknownPath { .. } => "unknown_path",
+            Refusal::UnknownModel { .. } => "model_not_found",
+            Refusal::Denied(_) => "denied",
+            Refusal::TooManyInFlight { .. } => "too_many_in_flight",
+            Refusal::QueueFull { .. } => "queue_full",
+            Refusal::HeldTooLong { .. } => "held_too_long",
+            Refusal::NobodyTakesWork => "no_healthy_replica",
+            Refusal::ReplicaBusy | Refusal::ReplicaSays(_) => "replica_busy",
+            Refusal::ReplicaFailed { failure: Failure::TooSlow, .. } => "replica_too_slow",
+            Refusal::ReplicaFailed { .. } => "replica_failed",
+        }
+    }
+
+    /// The answer without a body of a replica's own.
+    pub fn answer(&self) -> Response<ClientBody> {
+        let mut answer = Response::new(ClientBody::whole(self.body().to_json()));
+        *answer.status_mut() = self.status();
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = self.retry_after_s() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        match self {
+            Refusal::WrongMethod { .. } => headers.insert(ALLOW, HeaderValue::from_static("POST")),
+            // What is left of the body is not worth reading.
+            Refusal::BodyTooLarge { .. } | Refusal::BodyTooSlow { .. } => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"))
+            }
+            _ => None,
+        };
+        answer
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Refusal::Denied(denial) => denial.retry_after_ms.map(|ms| u64::from(ms).div_ceil(1000)),
+            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(1),
+            _ => None,
+        }
+    }
+
+    fn body(&self) -> ErrorBody {
+        let code = self.code();
+        match self {
+            Refusal::BadBody(bad) => bad_body(bad),
+            Refusal::BodyTooLarge { body_bytes_max } => ErrorBody::invalid_request(format!(
+                "the request's body is larger than {body_bytes_max} bytes; send less"
+            ))
+            .code(code),
+            Refusal::BodyTooSlow { body_ms_max } => {
+                ErrorBody::invalid_request(format!("the request's body did not arrive within {body_ms_max} ms"))
+                    .code(code)
+            }
+            Refusal::ClientBroke(error) => {
+                ErrorBody::invalid_request(format!("the request's body could not be read: {error}")).code(code)
+            }
+            Refusal::WrongMethod { path } => ErrorBody::invalid_request(format!("{path} takes POST only")).code(code),
+            Refusal::UnknownPath { path } => {
+                ErrorBody::invalid_request(format!("there is nothing at {path}; the endpoints are below /v1/"))
+                    .code(code)
+            }
+            Refusal::UnknownModel { model } => ErrorBody::invalid_request(format!(
+                "the model {model:?} does not exist here; GET /v1/models lists those that do"
+            ))
+            .param("model")
+            .code(code),
+            Refusal::Denied(denial) => denied(denial),
+            Refusal::TooManyInFlight { in_flight_max } => {
+                ErrorBody::server(format!("the proxy already has {in_flight_max} requests in flight; try again"))
+                    .code(code)
+            }
+            Refusal::QueueFull { queue_max } => {
+                ErrorBody::server(format!("{queue_max} requests already wait for a replica; try again")).code(code)
+            }
+            Refusal::HeldTooLong { hold_ms_max } => {
+                ErrorBody::server(format!("no replica came free within {hold_ms_max} ms; try again")).code(code)
+            }
+            Refusal::NobodyTakesWork => {
+                ErrorBody::server("no replica that serves this model takes requests now; try again").code(code)
+            }
+            Refusal::ReplicaBusy | Refusal::ReplicaSays(_) => {
+                ErrorBody::server("the replicas have no room for this request; try again").code(code)
+            }
+            Refusal::ReplicaFailed { message, .. } => ErrorBody::server(message.clone()).code(code),
+        }
+    }
+}
+
+fn bad_body(bad: &BadBody) -> ErrorBody {
+    match bad {
+        BadBody::NotUtf8 { at } => {
+            ErrorBody::invalid_request(format!("the request's body is not UTF-8: byte {at} is the first that is wrong"))
+                .code("invalid_utf8")
+        }
+        BadBody::NotJson(error) => {
+            ErrorBody::invalid_request(format!("the request's body is not JSON: {error}")).code("invalid_json")
+        }
+        BadBody::NotAnObject => {
+            ErrorBody::invalid_request("the request's body must be a JSON object").code("invalid_json")
+        }
+        BadBody::ModelNotAString => {
+            ErrorBody::invalid_request("`model` must be a string").param("model").code("invalid_type")
+        }
+    }
+}
+
+fn denied(denial: &Denial) -> ErrorBody {
+    let kind = match denial.status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        _ => "server_error",
+    };
+    ErrorBody::of(kind, denial.message.clone()).code(if denial.status == 429 {
+        "rate_limit_exceeded"
+    } else {
+        "denied"
+    })
+}
+
+/// One stream event that tells of an error after the stream had begun.
+pub(crate) fn error_event(message: &str) -> Bytes {
+    format!("data: {}\n\n", ErrorBody::server(message).code("replica_failed").to_json()).into()
+}

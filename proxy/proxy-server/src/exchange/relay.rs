@@ -1,0 +1,184 @@
+//! Passes an answer's frames to the client as they come, untouched and unbuffered, and counts what passes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use thiserror::Error;
+
+use crate::exchange::finish::{Journal, Outcome};
+use crate::exchange::hops::{REQUEST_ID, strip};
+use crate::exchange::peek::Peek;
+use crate::exchange::refusal::error_event;
+use crate::exchange::send::Answer;
+use crate::upstream::in_words;
+
+/// A body on its way to a client of the data port.
+pub(crate) enum ClientBody {
+    /// The proxy's own words.
+    Whole(Option<Bytes>),
+    /// A replica's.
+    Relay(Box<Relay>),
+}
+
+/// Why a body ends before its end: the connection is broken off, so that the client cannot take it for whole.
+#[derive(Debug, Error)]
+#[error("the replica broke off")]
+pub(crate) struct BrokeOff;
+
+/// An answer that passes. Dropped before its end, it drops the connection to the replica, which ends the work there.
+pub(crate) struct Relay {
+    first: Option<Frame<Bytes>>,
+    /// `None` once the answer has ended.
+    upstream: Option<Incoming>,
+    /// No more bytes than these may follow: the head has said how many there are.
+    length_told: bool,
+    status: StatusCode,
+    peek: Peek,
+    journal: Journal,
+}
+
+/// Begins to relay an answer.
+pub(crate) fn relay(mut journal: Journal, answer: Answer) -> Response<ClientBody> {
+    let Answer { mut head, first, body } = answer;
+    strip(&mut head.headers);
+    if !head.headers.contains_key(&REQUEST_ID) {
+        head.headers.insert(REQUEST_ID, journal.request_id().clone());
+    }
+    journal.relays(head.status);
+    let peek = peek_for(&head.headers, journal.peek_bytes_max());
+    let length_told = head.headers.contains_key(CONTENT_LENGTH);
+    let relay = Relay { first, upstream: Some(body), length_told, status: head.status, peek, journal };
+    Response::from_parts(head, ClientBody::Relay(Box::new(relay)))
+}
+
+fn peek_for(headers: &HeaderMap, bytes_max: usize) -> Peek {
+    let is = |kind: &str| {
+        headers.get(CONTENT_TYPE).is_some_and(|value| {
+            value.as_bytes().get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes()))
+        })
+    };
+    match headers.contains_key(CONTENT_ENCODING) {
+        true => Peek::opaque(),
+        false if is("text/event-stream") => Peek::events(bytes_max),
+        false if is("application/json") => Peek::document(bytes_max),
+        false => Peek::opaque(),
+    }
+}
+
+impl ClientBody {
+    /// A whole body.
+    pub fn whole(bytes: impl Into<Bytes>) -> ClientBody {
+        ClientBody::Whole(Some(bytes.into()))
+    }
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BrokeOff>>>;
+
+impl Relay {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        let next = match (self.first.take(), &mut self.upstream) {
+            (Some(first), _) => Some(Ok(first)),
+            (None, Some(upstream)) => ready!(Pin::new(upstream).poll_frame(cx)),
+            (None, None) => return Poll::Ready(None),
+        };
+        match next {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    let now = self.journal.now();
+                    if self.peek.see(data, now) {
+                        self.journal.first_output(now);
+                    }
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => self.broke_off(&error),
+            None => {
+                self.ended();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn ended(&mut self) {
+        self.upstream = None;
+        let outcome = match self.status.as_u16() {
+            ..400 => Outcome::Finished,
+            400..500 => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
+        self.journal.close(outcome, Some(self.status), Some(self.peek.end()));
+    }
+
+    /// The replica died in mid-answer. A stream of events can still say so; anything else is broken off.
+    fn broke_off(&mut self, error: &hyper::Error) -> Polled {
+        self.upstream = None;
+        self.journal.died(&in_words(error));
+        self.journal.close(Outcome::Failed, Some(self.status), Some(self.peek.end()));
+        match self.peek.before_own_event() {
+            Some(before) if !self.length_told => {
+                let mut event = before.as_bytes().to_vec();
+                event.extend_from_slice(&error_event("the replica broke off in the middle of its answer; try again"));
+                Poll::Ready(Some(Ok(Frame::data(event.into()))))
+            }
+            _ => Poll::Ready(Some(Err(BrokeOff))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.upstream.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.upstream.as_ref().map(Body::size_hint).unwrap_or_else(|| SizeHint::with_exact(0));
+        let first = self.first.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + first);
+        }
+        hint.set_lower(hint.lower() + first);
+        hint
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if self.upstream.is_none() {
+            return;
+        }
+        // A body of told length is not asked for its end, and a client may leave when it has read `[DONE]`.
+        match self.is_end_stream() || self.peek.is_done() {
+            true => self.ended(),
+            false => self.journal.close(Outcome::Cancelled, Some(self.status), Some(self.peek.end())),
+        }
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BrokeOff;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        match self.get_mut() {
+            ClientBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            ClientBody::Relay(relay) => relay.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ClientBody::Whole(bytes) => bytes.is_none(),
+            ClientBody::Relay(relay) => relay.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ClientBody::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            ClientBody::Relay(relay) => relay.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Sends a request to where it was placed, and waits for the first byte of the answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dispatch::{Failure, Repeat};
+use http::header::HeaderValue;
+use http::{Request, Response, StatusCode, response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use policy_api::{Event, FailureKind};
+use telemetry::{Span, SpanKind, names};
+
+use crate::exchange::finish::Journal;
+use crate::exchange::hops::{HOP, REQUEST_ID, onward};
+use crate::exchange::place::Placed;
+use crate::exchange::{ReadRequest, Refusal};
+use crate::proxy::Proxy;
+use crate::upstream::in_words;
+
+/// An answer that has begun.
+pub(crate) struct Answer {
+    pub head: response::Parts,
+    /// Read ahead of the head's relaying, so that a replica that dies before its first token can be replaced.
+    pub first: Option<Frame<Bytes>>,
+    pub body: Incoming,
+}
+
+/// A try that failed, and what the client is told if it was the last.
+pub(crate) struct Failed {
+    pub failure: Failure,
+    pub refusal: Refusal,
+}
+
+pub(crate) async fn send(
+    proxy: &Proxy,
+    journal: &mut Journal,
+    request: &ReadRequest,
+    placed: Placed,
+    attempt: u32,
+) -> Result<Answer, Failed> {
+    if let Placed::Replica(replica) = &placed {
+        let Some(ticket) = replica.ticket(proxy.limits.replica_in_flight_max) else {
+            return Err(Failed { failure: Failure::Busy, refusal: Refusal::ReplicaBusy });
+        };
+        proxy.fleet.started();
+        proxy.observer.tell(Event::Started { request: journal.id(), replica: replica.id });
+        journal.holds(ticket);
+    }
+    journal.sends(&placed, attempt);
+    let span = journal.span.child("send", SpanKind::Client);
+    describe(&span, &placed, attempt);
+    let onward = onward_request(journal, request, &placed, &span);
+    let limit = Duration::from_millis(proxy.limits.answer_ms_max);
+    let result = match tokio::time::timeout(limit, first_byte(proxy, onward, request.repeat)).await {
+        Ok(result) => result,
+        Err(_) => Err((Failure::TooSlow, format!("no answer within {} ms", limit.as_millis()))),
+    };
+    match result {
+        Ok(answer) => {
+            span.set(names::HTTP_STATUS, i64::from(answer.head.status.as_u16()));
+            match answer.head.status {
+                StatusCode::SERVICE_UNAVAILABLE => Err(busy(journal, &span, answer)),
+                _ => Ok(answer),
+            }
+        }
+        Err((failure, error)) => {
+            span.set(names::ERROR_TYPE, word_of(failure));
+            span.fail(error.clone());
+            Err(failed(proxy, journal, &placed, failure, error))
+        }
+    }
+}
+
+async fn first_byte(proxy: &Proxy, request: Request<Full<Bytes>>, repeat: Repeat) -> Result<Answer, (Failure, String)> {
+    let answer = proxy.upstream.request(request).await.map_err(|error| {
+        let failure = if error.is_connect() { Failure::NotConnected } else { Failure::BrokeBeforeFirstByte };
+        (failure, in_words(&error))
+    })?;
+    let (head, mut body) = answer.into_parts();
+    let wait = repeat == Repeat::Harmless && !body.is_end_stream();
+    let first = match wait {
+        false => None,
+        true => body.frame().await.transpose().map_err(|error| (Failure::BrokeBeforeFirstByte, in_words(&error)))?,
+    };
+    Ok(Answer { head, first, body })
+}
+
+fn onward_request(journal: &Journal, request: &ReadRequest, placed: &Placed, span: &Span) -> Request<Full<Bytes>> {
+    let mut headers = onward(&request.headers);
+    headers.insert(REQUEST_ID, journal.request_id().clone());
+    let base = match placed {
+        Placed::Replica(replica) => &replica.url,
+        Placed::Region { peer, hop } => {
+            headers.insert(HOP, HeaderValue::from(*hop));
+            &peer.data_url
+        }
+    };
+    span.inject(&mut headers);
+    let mut onward = Request::new(Full::new(request.body.clone()));
+    *onward.method_mut() = request.method.clone();
+    *onward.uri_mut() = base.join(&request.path);
+    *onward.headers_mut() = headers;
+    onward
+}
+
+fn describe(span: &Span, placed: &Placed, attempt: u32) {
+    span.set(names::ATTEMPT, i64::from(attempt));
+    match placed {
+        Placed::Replica(replica) => {
+            span.set(names::REPLICA, replica.name.clone());
+            span.set(names::SERVER_ADDRESS, replica.url.authority().to_owned());
+        }
+        Placed::Region { peer, .. } => {
+            span.set(names::REGION, peer.name.clone());
+            span.set(names::SERVER_ADDRESS, peer.data_url.authority().to_owned());
+        }
+    }
+}
+
+/// 503 is back-pressure, not illness: another replica may have room.
+fn busy(journal: &mut Journal, span: &Span, answer: Answer) -> Failed {
+    span.set(names::ERROR_TYPE, word_of(Failure::Busy));
+    journal.try_failed(FailureKind::Refused);
+    let Answer { head, first, body } = answer;
+    let answer = Response::from_parts(head, (first, body));
+    Failed { failure: Failure::Busy, refusal: Refusal::ReplicaSays(Box::new(answer)) }
+}
+
+fn failed(proxy: &Proxy, journal: &mut Journal, placed: &Placed, failure: Failure, error: String) -> Failed {
+    let name = placed.name();
+    tracing::info!(target_name = name, error, request_id = ?journal.request_id(), "a try failed");
+    if let Placed::Replica(replica) = placed {
+        replica.count_failure();
+        match failure {
+            // Nobody listens there: no second failure is needed to believe it.
+            Failure::NotConnected => proxy.replica_failed(replica, error, proxy.limits.unhealthy_after),
+            Failure::BrokeBeforeFirstByte => proxy.replica_failed(replica, error, 1),
+            Failure::Busy | Failure::TooSlow | Failure::BrokeAfterFirstByte => {}
+        }
+    }
+    journal.try_failed(FailureKind::Replica);
+    let what = match failure {
+        Failure::NotConnected => "could not be reached",
+        Failure::TooSlow => "did not answer in time",
+        _ => "broke off before its answer began",
+    };
+    let message = format!("the replica {name} {what}; try again");
+    Failed { failure, refusal: Refusal::ReplicaFailed { failure, message } }
+}
+
+fn word_of(failure: Failure) -> &'static str {
+    match failure {
+        Failure::NotConnected => "not_connected",
+        Failure::Busy => "busy",
+        Failure::BrokeBeforeFirstByte => "broke_before_first_byte",
+        Failure::TooSlow => "too_slow",
+        Failure::BrokeAfterFirstByte => "broke_after_first_byte",
+    }
+}

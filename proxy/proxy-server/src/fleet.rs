@@ -1,0 +1,145 @@
+//! The fleet as this proxy knows it: replicas, other regions, and the view of them that policies see.
+
+mod peer;
+mod poll;
+mod publish;
+mod replica;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use dispatch::Tried;
+use policy_api::{FleetView, RegionId, ReplicaId};
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use publish::Publisher;
+
+pub(crate) use peer::Peer;
+pub(crate) use poll::{poll_peer, poll_replica};
+pub(crate) use publish::Published;
+pub(crate) use replica::{Replica, Ticket};
+
+/// All replicas and regions, and the last view of them.
+pub(crate) struct Fleet {
+    pub replicas: Vec<Arc<Replica>>,
+    pub peers: Vec<Arc<Peer>>,
+    published: ArcSwap<Published>,
+    publisher: Mutex<Publisher>,
+    /// Something changed since the last view was made.
+    dirty: AtomicBool,
+    changed: Notify,
+}
+
+/// Why there is no view for a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoView {
+    /// No replica of any region serves it.
+    UnknownModel,
+    /// Nobody has told its models yet.
+    NobodyKnown,
+}
+
+impl Fleet {
+    pub fn new(config: &Config) -> Fleet {
+        let replicas = config.replicas.iter().enumerate();
+        let fleet = Fleet {
+            replicas: replicas.map(|(id, file)| Arc::new(Replica::new(ReplicaId(id as u32), file))).collect(),
+            peers: config.regions.iter().map(|region| Arc::new(Peer::new(region))).collect(),
+            published: ArcSwap::default(),
+            publisher: Mutex::default(),
+            dirty: AtomicBool::new(true),
+            changed: Notify::new(),
+        };
+        fleet.publish(0, 0);
+        fleet
+    }
+
+    /// The fleet as it is now. Counts of requests under way are as of this call, so that a burst between two looks at
+    /// the replicas spreads.
+    pub fn now(&self, now: Looking<'_>) -> Arc<Published> {
+        if self.dirty.load(Ordering::Acquire) {
+            self.publish(now.clock.now_ms(), now.held);
+        }
+        self.published.load_full()
+    }
+
+    /// The replicas that serve a model, as policies see them; without a model, all.
+    pub fn view(&self, now: Looking<'_>, model: Option<&str>) -> Result<Arc<FleetView>, NoView> {
+        let published = self.now(now);
+        let Some(model) = model else { return Ok(published.all.clone()) };
+        match published.of_model(model) {
+            Some(view) => Ok(view),
+            None if published.models_known() => Err(NoView::UnknownModel),
+            None => Err(NoView::NobodyKnown),
+        }
+    }
+
+    /// The same without the replicas that have failed this request, so that policies need not remember them.
+    pub fn view_without(&self, view: &FleetView, tried: &Tried) -> Arc<FleetView> {
+        self.publisher.lock().unwrap_or_else(PoisonError::into_inner).without(view, tried)
+    }
+
+    /// Says that a replica or region is not what the last view says.
+    pub fn touch(&self) {
+        self.dirty.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Says that a request has begun somewhere: the next view differs, but there is no more room than before.
+    pub fn started(&self) {
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    /// A future that ends at the next change after this call.
+    pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    pub fn replica(&self, id: ReplicaId) -> Option<&Arc<Replica>> {
+        self.replicas.get(id.0 as usize)
+    }
+
+    pub fn peer(&self, id: RegionId) -> Option<&Arc<Peer>> {
+        self.peers.iter().find(|peer| peer.id == id)
+    }
+
+    /// The models of healthy replicas, each once, as the first replica that lists it does.
+    pub fn models(&self) -> Vec<crate::wire::Model> {
+        let mut models: Vec<crate::wire::Model> = Vec::new();
+        for replica in &self.replicas {
+            let reading = replica.reading();
+            if reading.health != policy_api::Health::Healthy {
+                continue;
+            }
+            for model in reading.models.iter() {
+                if !models.iter().any(|known| known.id == model.id) {
+                    models.push(model.clone());
+                }
+            }
+        }
+        models
+    }
+
+    fn publish(&self, now_ms: u64, held: u32) {
+        // One maker at a time; others decide by the last view, which is microseconds old.
+        let Ok(mut publisher) = self.publisher.try_lock() else { return };
+        self.dirty.store(false, Ordering::Release);
+        if let Some(next) = publisher.publish(&self.published.load(), &self.replicas, &self.peers, now_ms, held) {
+            self.published.store(Arc::new(next));
+        }
+    }
+}
+
+/// What a view depends on beside the fleet itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Looking<'a> {
+    pub clock: &'a Clock,
+    /// Requests that policies hold here.
+    pub held: u32,
+}
+
+#[cfg(test)]
+mod tests;

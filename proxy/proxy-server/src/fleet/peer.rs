@@ -1,0 +1,76 @@
+//! Another region: its proxy, and what that proxy last said of it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use policy_api::{RegionId, RegionRow};
+
+use crate::admin::RegionDoc;
+use crate::base_url::BaseUrl;
+use crate::config::{self, Secret};
+
+/// A region of the mesh that is not ours.
+pub(crate) struct Peer {
+    pub id: RegionId,
+    pub name: String,
+    pub data_url: BaseUrl,
+    pub admin_url: BaseUrl,
+    pub admin_token: Option<Secret>,
+    reading: Mutex<PeerReading>,
+}
+
+/// What the last looks at a region showed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PeerReading {
+    pub region: Option<RegionDoc>,
+    pub error: Option<String>,
+    pub rtt_us: u32,
+    read_ms: Option<u64>,
+}
+
+impl Peer {
+    pub fn new(file: &config::Region) -> Peer {
+        let config::Region { id, name, data_url, admin_url, admin_token } = file.clone();
+        let reading = PeerReading { error: Some("not reached yet".to_owned()), ..PeerReading::default() };
+        Peer { id, name, data_url, admin_url, admin_token, reading: Mutex::new(reading) }
+    }
+
+    pub fn reading(&self) -> MutexGuard<'_, PeerReading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn looks_well(&self, region: RegionDoc, rtt_us: u32, now_ms: u64) {
+        *self.reading() = PeerReading { region: Some(region), error: None, rtt_us, read_ms: Some(now_ms) };
+    }
+
+    pub fn looks_ill(&self, error: String) {
+        self.reading().error = Some(error);
+    }
+
+    /// The models its replicas serve.
+    pub fn models(&self) -> Vec<String> {
+        let reading = self.reading();
+        let replicas = reading.region.iter().flat_map(|region| &region.replicas);
+        replicas.flat_map(|replica| replica.models.clone()).collect()
+    }
+
+    /// The region as policies see it. One that cannot be reached has nothing available.
+    pub fn row(&self, now_ms: u64) -> RegionRow {
+        let reading = self.reading();
+        let reached = reading.region.as_ref().filter(|_| reading.error.is_none());
+        RegionRow {
+            id: self.id,
+            local: false,
+            available: reached.map_or(0, |region| region.available),
+            queue: reached.map_or(0, |region| region.queue),
+            rtt_us: reading.rtt_us,
+            age_ms: reading.age_ms(now_ms).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+impl PeerReading {
+    /// Since the last good look; `None` before the first.
+    pub fn age_ms(&self, now_ms: u64) -> Option<u32> {
+        self.read_ms.map(|read_ms| now_ms.saturating_sub(read_ms).try_into().unwrap_or(u32::MAX))
+    }
+}

@@ -1,0 +1,175 @@
+//! Makes the views of the fleet: a new one, with a new version, only when something in it changed.
+
+use std::sync::Arc;
+
+use dispatch::Tried;
+use policy_api::{FleetView, Health, RegionId, RegionRow, ReplicaId, ReplicaRow};
+
+use crate::fleet::{Peer, Replica};
+
+/// A reading's age is told in steps of this, so that time alone does not move the version of a fleet that is read well.
+const AGE_STEP_MS: u32 = 1000;
+
+/// Hands out versions; no two views share one.
+#[derive(Default)]
+pub(crate) struct Publisher {
+    version: u64,
+}
+
+/// The fleet at one moment: as a whole and by model.
+#[derive(Default)]
+pub(crate) struct Published {
+    pub all: Arc<FleetView>,
+    by_model: Vec<(String, Arc<FleetView>)>,
+    models_known: bool,
+}
+
+impl Published {
+    /// The replicas that serve a model; `None` when nobody does.
+    pub fn of_model(&self, model: &str) -> Option<Arc<FleetView>> {
+        self.by_model.iter().find(|(name, _)| name == model).map(|(_, view)| view.clone())
+    }
+
+    /// Whether any replica has told its models.
+    pub fn models_known(&self) -> bool {
+        self.models_known
+    }
+}
+
+/// A replica's row and the models it serves.
+struct Row {
+    row: ReplicaRow,
+    models: Arc<[crate::wire::Model]>,
+}
+
+impl Publisher {
+    /// The next views, or `None` when they would be the last ones.
+    pub fn publish(
+        &mut self,
+        last: &Published,
+        replicas: &[Arc<Replica>],
+        peers: &[Arc<Peer>],
+        now_ms: u64,
+        held: u32,
+    ) -> Option<Published> {
+        let rows: Vec<Row> = replicas.iter().map(|replica| row_of(replica, now_ms)).collect();
+        let regions = regions_of(&rows, peers, now_ms, held);
+        let all: Vec<ReplicaRow> = rows.iter().map(|row| row.row.clone()).collect();
+        let all = self.renewed(&last.all, &all, &regions);
+        let models_known = replicas.iter().any(|replica| replica.reading().models_known());
+        let by_model = self.by_model(last, &all, &rows, peers, &regions);
+        let same = |(old, new): (&(String, Arc<FleetView>), &(String, Arc<FleetView>))| {
+            old.0 == new.0 && Arc::ptr_eq(&old.1, &new.1)
+        };
+        let unchanged = Arc::ptr_eq(&all, &last.all)
+            && models_known == last.models_known
+            && by_model.len() == last.by_model.len()
+            && last.by_model.iter().zip(&by_model).all(same);
+        (!unchanged).then_some(Published { all, by_model, models_known })
+    }
+
+    fn by_model(
+        &mut self,
+        last: &Published,
+        all: &Arc<FleetView>,
+        rows: &[Row],
+        peers: &[Arc<Peer>],
+        regions: &[RegionRow],
+    ) -> Vec<(String, Arc<FleetView>)> {
+        let mut names: Vec<String> =
+            rows.iter().flat_map(|row| row.models.iter()).map(|model| model.id.clone()).collect();
+        names.extend(peers.iter().flat_map(|peer| peer.models()));
+        names.sort_unstable();
+        names.dedup();
+        let view_of = |name: &String, publisher: &mut Publisher| {
+            let serves = |row: &&Row| row.models.iter().any(|model| model.id == *name);
+            let serving: Vec<ReplicaRow> = rows.iter().filter(serves).map(|row| row.row.clone()).collect();
+            if serving.len() == rows.len() {
+                return all.clone();
+            }
+            let old = last.of_model(name).unwrap_or_default();
+            publisher.renewed(&old, &serving, regions)
+        };
+        names.into_iter().map(|name| (name.clone(), view_of(&name, self))).collect()
+    }
+
+    /// `old` when it already says this, else a new view with the next version.
+    fn renewed(&mut self, old: &Arc<FleetView>, rows: &[ReplicaRow], regions: &[RegionRow]) -> Arc<FleetView> {
+        let same = FleetView::of(old.version, rows, regions);
+        if **old == same && old.version > 0 {
+            return old.clone();
+        }
+        Arc::new(FleetView { version: self.next_version(), ..same })
+    }
+
+    /// A view without the replicas that were tried.
+    pub fn without(&mut self, view: &FleetView, tried: &Tried) -> Arc<FleetView> {
+        let kept: Vec<usize> =
+            (0..view.len()).filter(|row| !tried.replicas.contains(&ReplicaId(view.id[*row]))).collect();
+        let take = |column: &Vec<u32>| kept.iter().map(|row| column[*row]).collect();
+        let FleetView {
+            version: _,
+            id,
+            region,
+            running,
+            waiting,
+            kv_blocks_used,
+            kv_blocks_total,
+            prefix_hit_permille,
+            health,
+            draining,
+            role,
+            age_ms,
+            ttft_us,
+            tpot_us,
+            weight,
+            regions,
+        } = view;
+        Arc::new(FleetView {
+            version: self.next_version(),
+            id: take(id),
+            region: take(region),
+            running: take(running),
+            waiting: take(waiting),
+            kv_blocks_used: take(kv_blocks_used),
+            kv_blocks_total: take(kv_blocks_total),
+            prefix_hit_permille: take(prefix_hit_permille),
+            health: take(health),
+            draining: take(draining),
+            role: take(role),
+            age_ms: take(age_ms),
+            ttft_us: take(ttft_us),
+            tpot_us: take(tpot_us),
+            weight: take(weight),
+            regions: regions.clone(),
+        })
+    }
+
+    fn next_version(&mut self) -> u64 {
+        self.version += 1;
+        self.version
+    }
+}
+
+fn row_of(replica: &Replica, now_ms: u64) -> Row {
+    let mut row = replica.row(now_ms);
+    row.age_ms -= row.age_ms % AGE_STEP_MS;
+    Row { row, models: replica.reading().models.clone() }
+}
+
+fn regions_of(rows: &[Row], peers: &[Arc<Peer>], now_ms: u64, held: u32) -> Vec<RegionRow> {
+    let takes_work = |row: &&Row| row.row.health == Health::Healthy && !row.row.draining;
+    let own = RegionRow {
+        id: RegionId(0),
+        local: true,
+        available: rows.iter().filter(takes_work).count() as u32,
+        queue: held,
+        rtt_us: 0,
+        age_ms: 0,
+    };
+    let others = peers.iter().map(|peer| {
+        let row = peer.row(now_ms);
+        RegionRow { age_ms: row.age_ms - row.age_ms % AGE_STEP_MS, ..row }
+    });
+    std::iter::once(own).chain(others).collect()
+}

@@ -1,0 +1,259 @@
+//! One replica: what it last said of itself, what we have sent it, and how that went.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openai_api::ReplicaState;
+use policy_api::{Health, RegionId, ReplicaId, ReplicaRole, ReplicaRow};
+
+use crate::base_url::BaseUrl;
+use crate::config::{self, ReplicaKind};
+use crate::wire::{Model, ModelList};
+
+/// A replica of the fleet.
+pub(crate) struct Replica {
+    pub id: ReplicaId,
+    pub name: String,
+    pub url: BaseUrl,
+    pub kind: ReplicaKind,
+    pub region: RegionId,
+    weight: u32,
+    in_flight: AtomicU32,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    /// Moving averages of what this proxy saw; 0 before the first.
+    ttft_us: AtomicU32,
+    tpot_us: AtomicU32,
+    reading: Mutex<Reading>,
+}
+
+/// What the last looks at a replica, and requests to it, showed.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub health: Health,
+    pub health_error: Option<String>,
+    failures_in_row: u32,
+    pub state: ReplicaState,
+    /// Our requests in flight to it when the state was asked for.
+    in_flight_then: u32,
+    pub models: Arc<[Model]>,
+    models_read: bool,
+    /// Monotonic milliseconds.
+    read_ms: Option<u64>,
+}
+
+/// Counts a request to a replica from the moment it is placed until it ends.
+pub(crate) struct Ticket {
+    pub replica: Arc<Replica>,
+}
+
+impl Replica {
+    pub fn new(id: ReplicaId, file: &config::Replica) -> Replica {
+        let config::Replica { name, url, region, kind, weight } = file.clone();
+        Replica {
+            id,
+            name,
+            url,
+            kind,
+            region,
+            weight,
+            in_flight: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            ttft_us: AtomicU32::new(0),
+            tpot_us: AtomicU32::new(0),
+            reading: Mutex::new(Reading {
+                health: Health::Unknown,
+                health_error: None,
+                failures_in_row: 0,
+                state: ReplicaState::default(),
+                in_flight_then: 0,
+                models: Arc::new([]),
+                models_read: false,
+                read_ms: None,
+            }),
+        }
+    }
+
+    /// A ticket for one more request, or `None` when `in_flight_max` are under way.
+    pub fn ticket(self: &Arc<Self>, in_flight_max: u32) -> Option<Ticket> {
+        let one_more = |now: u32| (now < in_flight_max).then_some(now + 1);
+        self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).ok()?;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Some(Ticket { replica: self.clone() })
+    }
+
+    pub fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    pub fn requests_total(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub fn failures_total(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    pub fn count_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes a good look's findings. Says whether it has become healthy by it.
+    pub fn looks_well(&self, state: ReplicaState, in_flight_then: u32, now_ms: u64) -> bool {
+        let mut reading = self.reading();
+        let recovered = reading.health != Health::Healthy;
+        let Reading { models, models_read, .. } = &*reading;
+        *reading = Reading {
+            health: Health::Healthy,
+            health_error: None,
+            failures_in_row: 0,
+            state,
+            in_flight_then,
+            models: models.clone(),
+            models_read: *models_read,
+            read_ms: Some(now_ms),
+        };
+        recovered
+    }
+
+    /// Takes the list of models.
+    pub fn serves(&self, models: ModelList) {
+        let mut reading = self.reading();
+        reading.models = models.into();
+        reading.models_read = true;
+    }
+
+    /// Takes a failure: `weight` of the `unhealthy_after` failures in a row that make it unhealthy. Says whether it
+    /// has become unhealthy by it.
+    pub fn looks_ill(&self, error: String, weight: u32, unhealthy_after: u32) -> bool {
+        let mut reading = self.reading();
+        reading.failures_in_row = reading.failures_in_row.saturating_add(weight);
+        let was = reading.health;
+        // A replica that has never been well needs no second failure to be believed ill.
+        if reading.failures_in_row >= unhealthy_after || was == Health::Unknown {
+            reading.health = Health::Unhealthy;
+        }
+        reading.health_error = Some(error);
+        was != Health::Unhealthy && reading.health == Health::Unhealthy
+    }
+
+    /// Takes what a finished request showed.
+    pub fn observe(&self, ttft_us: u32, tpot_us: Option<u32>) {
+        let average = |cell: &AtomicU32, value: u32| {
+            let old = cell.load(Ordering::Relaxed);
+            let new = if old == 0 { value } else { old - old / 8 + value / 8 };
+            cell.store(new, Ordering::Relaxed);
+        };
+        average(&self.ttft_us, ttft_us);
+        if let Some(tpot_us) = tpot_us {
+            average(&self.tpot_us, tpot_us);
+        }
+    }
+
+    /// The replica as policies see it.
+    pub fn row(&self, now_ms: u64) -> ReplicaRow {
+        let reading = self.reading();
+        let state = &reading.state;
+        let (running, waiting) = overlaid(state, reading.in_flight_then, self.in_flight());
+        ReplicaRow {
+            id: self.id,
+            region: self.region,
+            running,
+            waiting,
+            kv_blocks_used: state.kv_blocks_used,
+            kv_blocks_total: state.kv_blocks_total,
+            prefix_hit_permille: state.prefix_hit_permille,
+            health: reading.health,
+            draining: state.draining,
+            role: role_of(&state.role),
+            age_ms: reading.age_ms(now_ms).unwrap_or(u32::MAX),
+            ttft_us: seen_or(&self.ttft_us, state.ttft_us),
+            tpot_us: seen_or(&self.tpot_us, state.tpot_us),
+            weight: self.weight,
+        }
+    }
+}
+
+impl Reading {
+    /// Since the last good look; `None` before the first.
+    pub fn age_ms(&self, now_ms: u64) -> Option<u32> {
+        self.read_ms.map(|read_ms| now_ms.saturating_sub(read_ms).try_into().unwrap_or(u32::MAX))
+    }
+
+    /// Whether the replica has ever told its models.
+    pub fn models_known(&self) -> bool {
+        self.models_read
+    }
+}
+
+fn role_of(word: &str) -> ReplicaRole {
+    match word {
+        "prefill" => ReplicaRole::Prefill,
+        "decode" => ReplicaRole::Decode,
+        _ => ReplicaRole::Mixed,
+    }
+}
+
+fn seen_or(seen: &AtomicU32, told: u32) -> u32 {
+    match seen.load(Ordering::Relaxed) {
+        0 => told,
+        seen => seen,
+    }
+}
+
+/// Running and waiting as the replica told them, corrected by what we have sent and received since.
+///
+/// Counts are taken when the question is sent: what is sent while it is answered counts twice until the next look,
+/// which spreads a burst, where counting it never would herd it.
+fn overlaid(state: &ReplicaState, in_flight_then: u32, in_flight_now: u32) -> (u32, u32) {
+    let sent = in_flight_now.saturating_sub(in_flight_then);
+    let ended = in_flight_then.saturating_sub(in_flight_now);
+    let running = state.running.saturating_sub(ended) + sent;
+    let waiting = state.waiting.saturating_sub(ended.saturating_sub(state.running));
+    // What others have there can be no less than nothing, so ours is the least there is.
+    (running.max(in_flight_now.saturating_sub(waiting)), waiting)
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.replica.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(told: (u32, u32), then: u32, now: u32, expected: (u32, u32)) {
+        let state = ReplicaState { running: told.0, waiting: told.1, ..ReplicaState::default() };
+        assert_eq!(overlaid(&state, then, now), expected);
+    }
+
+    #[test]
+    fn what_it_told_stands_while_nothing_changes() {
+        check((3, 1), 2, 2, (3, 1));
+    }
+
+    #[test]
+    fn a_burst_since_the_look_is_seen() {
+        check((3, 1), 2, 7, (8, 1));
+        check((0, 0), 0, 5, (5, 0));
+    }
+
+    #[test]
+    fn what_ended_since_the_look_is_gone() {
+        check((3, 1), 3, 1, (1, 1));
+        check((1, 4), 4, 0, (0, 1));
+    }
+
+    #[test]
+    fn our_own_requests_are_the_least_there_is() {
+        check((0, 0), 4, 4, (4, 0));
+    }
+}

@@ -1,0 +1,176 @@
+//! Takes connections: bounded in number, with bounded heads, TLS where configured, ended gracefully.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::{Limits, TlsFiles};
+use crate::tasks::Stopping;
+
+/// How long accepting pauses when the system has no room for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a port's certificate cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum TlsError {
+    #[error("cannot read PEM from {}: {source}", path.display())]
+    Pem { path: PathBuf, source: rustls_pki_types::pem::Error },
+    #[error("the key {} does not fit the certificate {}: {source}", key.display(), cert.display())]
+    Pair { cert: PathBuf, key: PathBuf, source: rustls::Error },
+}
+
+/// Reads a certificate and its key.
+pub(crate) fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+    let TlsFiles { cert, key } = files;
+    let pem = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| TlsError::Pem { path, source }
+    };
+    let certs = CertificateDer::pem_file_iter(cert)
+        .and_then(|certs| certs.collect::<Result<Vec<_>, _>>())
+        .map_err(pem(cert))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(pem(key))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring offers the default protocol versions")
+        .with_no_client_auth()
+        .with_single_cert(certs, private)
+        .map_err(|source| TlsError::Pair { cert: cert.clone(), key: key.clone(), source })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// A bound port.
+pub(crate) struct Port {
+    pub listener: TcpListener,
+    pub tls: Option<TlsAcceptor>,
+    pub connections_max: usize,
+    pub bounds: Bounds,
+}
+
+/// What one connection may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    header_bytes_max: usize,
+    headers_max: usize,
+    header_time_max: Duration,
+}
+
+impl Bounds {
+    pub fn of(limits: &Limits) -> Bounds {
+        Bounds {
+            header_bytes_max: limits.header_bytes_max,
+            headers_max: limits.headers_max,
+            header_time_max: Duration::from_millis(limits.header_ms_max),
+        }
+    }
+}
+
+/// Answers requests; cheap to clone.
+pub(crate) trait Answers: Clone + Send + 'static {
+    type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
+
+    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
+}
+
+impl Port {
+    /// Takes connections until the stop, then waits until those that are open have finished what they are at.
+    pub async fn serve(self, answers: impl Answers, stopping: Stopping, drain_max: Duration) {
+        let Port { listener, tls, connections_max, bounds } = self;
+        let room = Arc::new(Semaphore::new(connections_max));
+        let graceful = GracefulShutdown::new();
+        let stop = stopping.begun();
+        tokio::pin!(stop);
+        loop {
+            let (stream, room) = tokio::select! {
+                accepted = accept(&listener, &room) => accepted,
+                () = &mut stop => break,
+            };
+            let connection = Connection { tls: tls.clone(), bounds, watcher: graceful.watcher(), _room: room };
+            tokio::spawn(connection.serve(stream, answers.clone()));
+        }
+        drop(listener);
+        if tokio::time::timeout(drain_max, graceful.shutdown()).await.is_err() {
+            tracing::warn!("connections did not finish in time and are closed");
+        }
+    }
+}
+
+/// The next connection; waits for room first, so that clients queue in the kernel's bounded backlog.
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, permit),
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+struct Connection {
+    tls: Option<TlsAcceptor>,
+    bounds: Bounds,
+    watcher: Watcher,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, answers: impl Answers) {
+        // Tokens are small writes; waiting to fill packets would add their spacing to every one.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        match self.tls.clone() {
+            None => self.http(TokioIo::new(stream), answers).await,
+            Some(tls) => match tokio::time::timeout(self.bounds.header_time_max, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.http(TokioIo::new(stream), answers).await,
+                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                Err(_) => tracing::debug!("TLS handshake took too long"),
+            },
+        }
+    }
+
+    async fn http(self, io: impl Read + Write + Unpin + Send + 'static, answers: impl Answers) {
+        let Connection { bounds, watcher, _room, .. } = self;
+        let service = hyper::service::service_fn(move |request| {
+            let answer = answers.clone().answer(request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(bounds.header_time_max)
+            .max_headers(bounds.headers_max)
+            .max_buf_size(bounds.header_bytes_max)
+            .serve_connection(io, service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "connection ended early");
+        }
+    }
+}
+
+/// Binds a port.
+pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}

@@ -1,0 +1,185 @@
+//! The numbers of `/metrics`: what passes, how fast, and how near each bound is.
+
+use policy_api::Health;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::proxy::Proxy;
+use crate::traffic::Sample;
+
+/// Everything that is counted as it happens; gauges are read when asked for.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    tokens: IntCounterVec,
+    ttft: Histogram,
+    tpot: Histogram,
+    e2e: Histogram,
+    pub decide: Histogram,
+    pub retries: IntCounter,
+    pub midstream_deaths: IntCounter,
+    pub policy_faults: IntCounterVec,
+    pub policy_swaps: IntCounterVec,
+    pub policy_counts: IntCounterVec,
+    pub policy_gauges: prometheus::GaugeVec,
+    pub events_dropped: IntCounter,
+    gauges: Gauges,
+}
+
+struct Gauges {
+    in_flight: IntGauge,
+    in_flight_max: IntGauge,
+    queue: IntGauge,
+    queue_max: IntGauge,
+    replicas: IntGaugeVec,
+    replica_in_flight: IntGaugeVec,
+    replica_in_flight_max: IntGauge,
+    policy_slots: IntGauge,
+    policy_slots_max: IntGauge,
+    decisions: IntGauge,
+    decisions_max: IntGauge,
+    admin_streams: IntGauge,
+    admin_streams_max: IntGauge,
+    spans_dropped: IntGauge,
+    spans_exported: IntGauge,
+}
+
+/// Seconds; from a cached first token to a long answer.
+const LATENCY_BUCKETS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
+/// Seconds; policies decide in microseconds.
+const DECIDE_BUCKETS: [f64; 12] = [5e-7, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3];
+
+/// Makes metrics and registers them; every name begins with `headworks_proxy_`.
+struct Maker(Registry);
+
+impl Maker {
+    fn keep<M: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<M>) -> M {
+        let metric = made.expect("the names and labels below are well formed");
+        self.0.register(Box::new(metric.clone())).expect("the names below are all different");
+        metric
+    }
+
+    fn opts(name: &str, help: &str) -> Opts {
+        Opts::new(format!("headworks_proxy_{name}"), help)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.keep(IntCounter::with_opts(Self::opts(name, help)))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.keep(IntCounterVec::new(Self::opts(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.keep(IntGauge::with_opts(Self::opts(name, help)))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.keep(IntGaugeVec::new(Self::opts(name, help), labels))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        let opts = HistogramOpts::from(Self::opts(name, help)).buckets(buckets.to_vec());
+        self.keep(Histogram::with_opts(opts))
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        let make = Maker(Registry::new());
+        Metrics {
+            requests: make.counters("requests_total", "Requests of the data port by how they ended.", &["outcome"]),
+            tokens: make.counters("tokens_total", "Tokens of finished requests, as replicas counted them.", &["kind"]),
+            ttft: make.histogram("ttft_seconds", "Time to the first output of streams.", &LATENCY_BUCKETS),
+            tpot: make.histogram("tpot_seconds", "Time per output token of streams after the first.", &LATENCY_BUCKETS),
+            e2e: make.histogram("e2e_seconds", "Time of a request from head to last byte.", &LATENCY_BUCKETS),
+            decide: make.histogram("decide_seconds", "Time of one decision of the policy chain.", &DECIDE_BUCKETS),
+            retries: make.counter("retries_total", "Tries after the first."),
+            midstream_deaths: make.counter("midstream_deaths_total", "Answers that replicas broke off."),
+            policy_faults: make.counters("policy_faults_total", "Policies that could not answer.", &["slot"]),
+            policy_swaps: make.counters("policy_swaps_total", "New policy versions by result.", &["slot", "result"]),
+            policy_counts: make.counters("policy_count_total", "Counters that policies keep.", &["slot", "name"]),
+            policy_gauges: make.keep(prometheus::GaugeVec::new(
+                Maker::opts("policy_gauge", "Gauges that policies keep."),
+                &["slot", "name"],
+            )),
+            events_dropped: make
+                .counter("events_dropped_total", "Events that policies were not told for lack of room."),
+            gauges: Gauges::new(&make),
+            registry: make.0,
+        }
+    }
+
+    /// Counts a request that has ended.
+    pub fn count(&self, sample: &Sample) {
+        let Sample { outcome, e2e, ttft, tpot, usage, decide_us: _ } = sample;
+        self.requests.with_label_values(&[outcome.word()]).inc();
+        for (kind, tokens) in
+            [("prompt", usage.prompt_tokens), ("cached", usage.cached_tokens), ("output", usage.output_tokens)]
+        {
+            self.tokens.with_label_values(&[kind]).inc_by(tokens.into());
+        }
+        self.e2e.observe(e2e.as_secs_f64());
+        ttft.iter().for_each(|ttft| self.ttft.observe(ttft.as_secs_f64()));
+        tpot.iter().for_each(|tpot| self.tpot.observe(tpot.as_secs_f64()));
+    }
+
+    /// Prometheus text.
+    pub fn text(&self, proxy: &Proxy) -> Vec<u8> {
+        self.gauges.read(proxy);
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("writing to memory cannot fail");
+        text
+    }
+}
+
+impl Gauges {
+    fn new(make: &Maker) -> Gauges {
+        Gauges {
+            in_flight: make.gauge("in_flight", "Requests in flight."),
+            in_flight_max: make.gauge("in_flight_max", "Most requests in flight."),
+            queue: make.gauge("queue", "Requests that policies hold."),
+            queue_max: make.gauge("queue_max", "Most requests that policies may hold."),
+            replicas: make.gauges("replicas", "Replicas by health.", &["health"]),
+            replica_in_flight: make.gauges("replica_in_flight", "Requests in flight to a replica.", &["replica"]),
+            replica_in_flight_max: make.gauge("replica_in_flight_max", "Most requests in flight to one replica."),
+            policy_slots: make.gauge("policy_slots", "Slots in the policy chain."),
+            policy_slots_max: make.gauge("policy_slots_max", "Most slots in the policy chain."),
+            decisions: make.gauge("decisions_kept", "Decisions kept for the admin API."),
+            decisions_max: make.gauge("decisions_kept_max", "Most decisions kept for the admin API."),
+            admin_streams: make.gauge("admin_streams", "Live streams of the admin port."),
+            admin_streams_max: make.gauge("admin_streams_max", "Most live streams of the admin port."),
+            spans_dropped: make.gauge("spans_dropped_total", "Spans that were not exported."),
+            spans_exported: make.gauge("spans_exported_total", "Spans that the collector took."),
+        }
+    }
+
+    fn read(&self, proxy: &Proxy) {
+        let limits = &proxy.limits;
+        self.in_flight.set(proxy.in_flight_now().into());
+        self.in_flight_max.set(limits.in_flight_max as i64);
+        self.queue.set(proxy.held().into());
+        self.queue_max.set(limits.queue_max as i64);
+        for (health, word) in
+            [(Health::Healthy, "healthy"), (Health::Unhealthy, "unhealthy"), (Health::Unknown, "unknown")]
+        {
+            let count = proxy.fleet.replicas.iter().filter(|replica| replica.reading().health == health).count();
+            self.replicas.with_label_values(&[word]).set(count as i64);
+        }
+        for replica in &proxy.fleet.replicas {
+            self.replica_in_flight.with_label_values(&[&replica.name]).set(replica.in_flight().into());
+        }
+        self.replica_in_flight_max.set(limits.replica_in_flight_max.into());
+        self.policy_slots.set(proxy.policies.chain().links().len() as i64);
+        self.policy_slots_max.set(limits.slots_max as i64);
+        self.decisions.set(proxy.decisions.len() as i64);
+        self.decisions_max.set(limits.decisions_max as i64);
+        self.admin_streams.set((limits.admin_streams_max - proxy.admin_streams.available_permits()) as i64);
+        self.admin_streams_max.set(limits.admin_streams_max as i64);
+        self.spans_dropped.set((proxy.spans.dropped_total)() as i64);
+        self.spans_exported.set((proxy.spans.exported_total)() as i64);
+    }
+}

@@ -1,0 +1,66 @@
+//! Tells policies what happened, in batches, off the data path.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy_api::{Event, Hook};
+use prometheus::IntCounter;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use crate::proxy::Proxy;
+
+/// Events one call of an observe hook is told.
+const BATCH_EVENTS_MAX: usize = 256;
+/// How long events wait for more to come.
+const BATCH_TIME: Duration = Duration::from_millis(20);
+
+/// Takes events on the data path; never waits.
+pub(crate) struct Observer {
+    events: Sender<Event>,
+    dropped: IntCounter,
+}
+
+impl Observer {
+    /// An observer, and what [`observe`] reads from.
+    pub fn new(events_max: usize, dropped: IntCounter) -> (Observer, Receiver<Event>) {
+        let (events, queue) = mpsc::channel(events_max);
+        (Observer { events, dropped }, queue)
+    }
+
+    /// Tells of an event; drops it and counts that when too many wait.
+    pub fn tell(&self, event: Event) {
+        if self.events.try_send(event).is_err() {
+            self.dropped.inc();
+        }
+    }
+}
+
+/// Hands events to the policies that have the observe hook, batch by batch.
+pub(crate) async fn observe(proxy: Arc<Proxy>, mut queue: Receiver<Event>) {
+    let mut batch = Vec::with_capacity(BATCH_EVENTS_MAX);
+    while queue.recv_many(&mut batch, BATCH_EVENTS_MAX).await > 0 {
+        let chain = proxy.policies.chain();
+        if chain.links().iter().any(|link| link.has(Hook::Observe)) {
+            let proxy = proxy.clone();
+            let events = std::mem::take(&mut batch);
+            let told = tokio::task::spawn_blocking(move || tell(&proxy, &events)).await;
+            if let Err(error) = told {
+                tracing::error!(%error, "telling policies of events failed");
+            }
+            tokio::time::sleep(BATCH_TIME).await;
+        }
+        batch.clear();
+    }
+}
+
+fn tell(proxy: &Proxy, events: &[Event]) {
+    let fleet = proxy.fleet.now(proxy.looking()).all.clone();
+    let chain = proxy.policies.chain();
+    for link in chain.links().iter().filter(|link| link.has(Hook::Observe)) {
+        if let Err(fault) = link.policy.observe(proxy.clock.now_ms(), &fleet, events) {
+            tracing::warn!(slot = link.author.slot, %fault, "policy fault in observe");
+            link.tally.count_fault(&dispatch::FaultKind::NoVerdict(fault));
+            proxy.metrics.policy_faults.with_label_values(&[&link.author.slot]).inc();
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What both ports share: the fleet, the policies, the pool, the bounds, and the books.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use http::HeaderName;
+use policy_api::Event;
+use telemetry::{Telemetry, Tracer};
+use tokio::sync::Semaphore;
+
+use crate::base_url::BaseUrl;
+use crate::clock::Clock;
+use crate::config::{Limits, Secret};
+use crate::decisions::Decisions;
+use crate::fleet::{Fleet, Looking, Replica};
+use crate::metrics::Metrics;
+use crate::observe::Observer;
+use crate::policies::Policies;
+use crate::tasks::Stopping;
+use crate::traffic::Traffic;
+use crate::upstream::{Probe, Upstream};
+
+/// One proxy.
+pub(crate) struct Proxy {
+    pub region: String,
+    pub data_url: BaseUrl,
+    pub admin_token: Option<Secret>,
+    pub policy_headers: Vec<HeaderName>,
+    pub limits: Limits,
+    pub clock: Clock,
+    pub fleet: Fleet,
+    pub policies: Policies,
+    pub upstream: Upstream,
+    pub probe: Probe,
+    pub observer: Observer,
+    pub decisions: Decisions,
+    pub traffic: Traffic,
+    pub metrics: Metrics,
+    pub tracer: Tracer,
+    pub spans: Spans,
+    pub stopping: Stopping,
+    /// Room for requests in flight.
+    pub in_flight: Arc<Semaphore>,
+    /// Room for requests that policies hold.
+    pub queue: Semaphore,
+    pub admin_streams: Arc<Semaphore>,
+    held: AtomicU32,
+    next_id: AtomicU64,
+}
+
+/// What a proxy is made of.
+pub(crate) struct Parts {
+    pub region: String,
+    pub data_url: BaseUrl,
+    pub admin_token: Option<Secret>,
+    pub policy_headers: Vec<HeaderName>,
+    pub limits: Limits,
+    pub clock: Clock,
+    pub fleet: Fleet,
+    pub policies: Policies,
+    pub observer: Observer,
+    pub metrics: Metrics,
+    pub stopping: Stopping,
+}
+
+type Count = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// What became of the spans.
+pub(crate) struct Spans {
+    pub dropped_total: Count,
+    pub exported_total: Count,
+}
+
+impl Proxy {
+    pub fn new(parts: Parts, telemetry: &Telemetry) -> Proxy {
+        let Parts {
+            region,
+            data_url,
+            admin_token,
+            policy_headers,
+            limits,
+            clock,
+            fleet,
+            policies,
+            observer,
+            metrics,
+            stopping,
+        } = parts;
+        Proxy {
+            region,
+            data_url,
+            admin_token,
+            policy_headers,
+            fleet,
+            policies,
+            upstream: crate::upstream::upstream(&limits),
+            probe: Probe::new(&limits),
+            observer,
+            decisions: Decisions::new(limits.decisions_max),
+            traffic: Traffic::new(limits.traffic_seconds_max),
+            metrics,
+            tracer: telemetry.tracer(),
+            spans: Spans {
+                dropped_total: Box::new(telemetry.dropped_total()),
+                exported_total: Box::new(telemetry.exported_total()),
+            },
+            stopping,
+            in_flight: Arc::new(Semaphore::new(limits.in_flight_max)),
+            queue: Semaphore::new(limits.queue_max),
+            admin_streams: Arc::new(Semaphore::new(limits.admin_streams_max)),
+            held: AtomicU32::new(0),
+            // Ids of two runs differ, so that a kept decision is not taken for another's.
+            next_id: AtomicU64::new(clock.start_unix_ms() << 20),
+            clock,
+            limits,
+        }
+    }
+
+    /// Names a request, uniquely in this process.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the fleet's view depends on.
+    pub fn looking(&self) -> Looking<'_> {
+        Looking { clock: &self.clock, held: self.held() }
+    }
+
+    pub fn held(&self) -> u32 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Requests in flight on the data port.
+    pub fn in_flight_now(&self) -> u32 {
+        (self.limits.in_flight_max - self.in_flight.available_permits()) as u32
+    }
+
+    /// Counts a held request for as long as the answer lives.
+    pub fn hold(&self) -> Held<'_> {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        self.fleet.touch();
+        Held(self)
+    }
+
+    /// Takes note that a replica failed: `weight` of the failures in a row that make it unhealthy.
+    pub fn replica_failed(&self, replica: &Replica, error: String, weight: u32) {
+        if replica.looks_ill(error.clone(), weight, self.limits.unhealthy_after) {
+            tracing::warn!(replica = replica.name, error, "replica is unhealthy");
+            self.observer.tell(Event::ReplicaDown(replica.id));
+        }
+        self.fleet.touch();
+    }
+}
+
+/// A request that a policy holds.
+pub(crate) struct Held<'a>(&'a Proxy);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}

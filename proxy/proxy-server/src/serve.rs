@@ -1,0 +1,151 @@
+//! Starts the proxy, serves both ports, and stops it in order.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use telemetry::Telemetry;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::admin::Admin;
+use crate::base_url::BaseUrl;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::data::Data;
+use crate::fleet::{Fleet, poll_peer, poll_replica};
+use crate::listen::{Bounds, Port, bind, tls};
+use crate::metrics::Metrics;
+use crate::observe::{Observer, observe};
+use crate::policies::Policies;
+use crate::proxy::{Parts, Proxy};
+use crate::tasks::Tasks;
+
+/// How long background tasks get to end once the connections have.
+const TASKS_END_MAX: Duration = Duration::from_secs(1);
+
+/// Where the proxy listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The data port.
+    pub data: SocketAddr,
+    /// The admin port.
+    pub admin: SocketAddr,
+}
+
+/// Why the proxy could not start.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A port could not be had.
+    #[error("cannot listen on {address} ({port} port): {source}")]
+    Listen {
+        /// `data` or `admin`.
+        port: &'static str,
+        /// The address wanted.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// A configured policy cannot be used.
+    #[error("policy: {0}")]
+    Policy(String),
+}
+
+/// Runs a proxy until `shutdown` ends, then lets requests in flight finish within `limits.drain_ms_max`. `ready` is
+/// told where it listens, once it does.
+pub async fn serve(
+    config: Config,
+    telemetry: Arc<Telemetry>,
+    ready: impl FnOnce(Bound) + Send,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let acceptor = config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
+    let (data, data_address) = listen("data", config.data_listen).await?;
+    let (admin, admin_address) = listen("admin", config.admin_listen).await?;
+    let bound = Bound { data: data_address, admin: admin_address };
+    let limits = config.limits.clone();
+    let drain_max = Duration::from_millis(limits.drain_ms_max);
+    let tasks = Tasks::new();
+    let proxy = start(config, &telemetry, bound, &tasks).await?;
+
+    let port = |listener, acceptor: Option<TlsAcceptor>, connections_max| Port {
+        listener,
+        tls: acceptor,
+        connections_max,
+        bounds: Bounds::of(&limits),
+    };
+    let data = port(data, acceptor.clone(), limits.connections_max);
+    let admin = port(admin, acceptor, limits.admin_connections_max);
+    let ports = futures_util::future::join(
+        data.serve(Data(proxy.clone()), tasks.stopping(), drain_max),
+        admin.serve(Admin::new(proxy), tasks.stopping(), drain_max),
+    );
+    ready(bound);
+    let stop = async {
+        shutdown.await;
+        tracing::info!("stopping: no new connections, requests in flight may finish");
+        tasks.begin_stop();
+    };
+    futures_util::future::join(ports, stop).await;
+    tasks.end(TASKS_END_MAX).await;
+    Ok(())
+}
+
+async fn listen(port: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let wrong = |source| Error::Listen { port, address, source };
+    let listener = bind(address).await.map_err(wrong)?;
+    let bound = listener.local_addr().map_err(wrong)?;
+    Ok((listener, bound))
+}
+
+async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Tasks) -> Result<Arc<Proxy>, Error> {
+    let clock = Clock::start();
+    let metrics = Metrics::new();
+    let fleet = Fleet::new(&config);
+    let Config { region, data_url, admin_token, policies, policy_headers, limits, .. } = config;
+    let (policies, metrics, limits) = tokio::task::spawn_blocking(move || {
+        let policies = Policies::start(&policies, &limits, clock, &metrics, rand::random());
+        (policies, metrics, limits)
+    })
+    .await
+    .map_err(|error| Error::Policy(error.to_string()))?;
+    let policies = policies.map_err(|error| Error::Policy(error.to_string()))?;
+    let (observer, events) = Observer::new(limits.events_max, metrics.events_dropped.clone());
+    let parts = Parts {
+        region,
+        data_url: data_url.unwrap_or_else(|| BaseUrl::of(bound.data)),
+        admin_token,
+        policy_headers,
+        limits,
+        clock,
+        fleet,
+        policies,
+        observer,
+        metrics,
+        stopping: tasks.stopping(),
+    };
+    let proxy = Arc::new(Proxy::new(parts, telemetry));
+    for replica in &proxy.fleet.replicas {
+        tasks.spawn(format!("poll {}", replica.name), poll_replica(proxy.clone(), replica.clone()));
+    }
+    for peer in &proxy.fleet.peers {
+        tasks.spawn(format!("poll region {}", peer.name), poll_peer(proxy.clone(), peer.clone()));
+    }
+    tasks.spawn("observe", observe(proxy.clone(), events));
+    tasks.spawn("traffic", tick(proxy.clone()));
+    Ok(proxy)
+}
+
+/// Closes each second's books.
+async fn tick(proxy: Arc<Proxy>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        proxy.traffic.tick(&proxy.clock, proxy.in_flight_now());
+    }
+}
