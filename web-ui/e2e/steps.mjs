@@ -183,7 +183,7 @@ export async function refusal({ page, admin, slot }) {
   check(status >= 400 && status < 500, `the proxy refuses garbage with 4xx, not ${status}`);
   const before = await admin.active(slot);
   page.expected.push(`status of ${status}`);
-  await card(page, slot).locator('input[type=file]').setInputFiles({ name: 'garbage.wasm', mimeType: 'application/wasm', buffer: garbage });
+  await drop(page, slot, { name: 'garbage.wasm', text: garbage.toString() });
   await card(page, slot).locator('[data-reason]').waitFor();
   equal(await card(page, slot).locator('[data-reason]').innerText(), body.error.message, 'the reason shown');
   equal((await admin.active(slot)).digest, before.digest, 'the active version after a refusal');
@@ -300,6 +300,18 @@ async function signInWith(page, token) {
 
 function card(page, slot) {
   return page.tab.locator(`[data-slot="${slot}"]`);
+}
+
+/** Drags a file over the slot and lets it go there. */
+async function drop(page, slot, file) {
+  const carried = await page.tab.evaluateHandle(({ name, text }) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([text], name, { type: 'application/wasm' }));
+    return transfer;
+  }, file);
+  await card(page, slot).dispatchEvent('dragenter', { dataTransfer: carried });
+  check((await card(page, slot).innerText()).includes('Drop to replace'), 'the slot says that it takes the file');
+  await card(page, slot).dispatchEvent('drop', { dataTransfer: carried });
 }
 
 function numberOf(text) {

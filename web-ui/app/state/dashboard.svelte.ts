@@ -99,18 +99,28 @@ class Dashboard {
     try {
       const [points, decisions] = await Promise.all([api.traffic(HISTORY_MS / 1000), api.decisions(DECISIONS_AT_START)]);
       this.traffic = mergeTraffic(this.traffic ?? [], points);
-      this.decisions = mergeDecisions(decisions, this.decisions ?? []);
+      this.decisions = mergeDecisions(this.decisions ?? [], decisions);
     } catch (error) {
       // The stream is what tells whether the proxy is there; history is worth one try per connection.
       console.warn('The history could not be read.', error);
     }
   }
 
+  /** Another process answers now: what the one before it counted and decided is not its past. */
+  #forgetThePast(): void {
+    this.traffic = null;
+    this.decisions = null;
+    void this.#catchUp();
+  }
+
   #heard({ event, data }: ServerEvent): void {
     this.heardMs = Date.now();
     if (event === 'fleet') {
-      this.fleet = JSON.parse(data) as Fleet;
+      const fleet = JSON.parse(data) as Fleet;
+      const restarted = this.fleet !== null && this.fleet.proxy.started_unix_ms !== fleet.proxy.started_unix_ms;
+      this.fleet = fleet;
       this.fleetHeardMs = this.heardMs;
+      if (restarted) this.#forgetThePast();
     } else if (event === 'traffic') {
       const point = JSON.parse(data) as Traffic;
       this.#clockOffsetMs = point.time_ms - this.heardMs;

@@ -5,10 +5,16 @@ import type { Decision, Outcome } from '../api/contract';
 /** Most decisions the page remembers. */
 export const DECISIONS_MAX = 500;
 
-/** Newest first; a decision told again replaces what was known of it. */
+/**
+ * Newest first; a decision told again replaces what was known of it. Live news and history overtake each other: what
+ * has ended never runs again, so that word is the later one.
+ */
 export function mergeDecisions(known: Decision[], changed: Decision[], max = DECISIONS_MAX): Decision[] {
   const byId = new Map(known.map((decision) => [decision.id, decision]));
-  for (const decision of changed) byId.set(decision.id, decision);
+  for (const decision of changed) {
+    const before = byId.get(decision.id);
+    if (decision.outcome !== 'running' || before === undefined || before.outcome === 'running') byId.set(decision.id, decision);
+  }
   return [...byId.values()].sort(newerFirst).slice(0, max);
 }
 

@@ -4,7 +4,7 @@ import { seeded } from '../testing/seeded';
 import { filterDecisions, isProblem, mergeDecisions, newSince, type OutcomeFilter } from './decisions';
 import { anyModel, conditionOf, inOrder, kvShare, totalsOf } from './fleet';
 import { activeOf, rollbackTarget, withSlot } from './policies';
-import { columnsOf, mergeTraffic, within } from './traffic';
+import { columnsOf, mergeTraffic, risen, within } from './traffic';
 
 describe('the list of decisions', () => {
   const ids = (list: { id: string }[]) => list.map((one) => one.id).join(' ');
@@ -22,6 +22,11 @@ describe('the list of decisions', () => {
     const list = mergeDecisions([facts.decision({ id: '2', time_ms: 2, outcome: 'running' }), facts.decision({ id: '1', time_ms: 1 })], [facts.decision({ id: '2', time_ms: 2, outcome: 'failed' })]);
     expect(ids(list)).toBe('2 1');
     expect(list[0]?.outcome).toBe('failed');
+  });
+
+  it('never takes an ended decision for a running one', () => {
+    const ended = [facts.decision({ id: '2', outcome: 'finished' })];
+    expect(mergeDecisions(ended, [facts.decision({ id: '2', outcome: 'running' })])).toEqual(ended);
   });
 
   it('forgets the oldest beyond its bound', () => {
@@ -71,6 +76,14 @@ describe('the history of traffic', () => {
     expect(times(within(points, 1000))).toBe('10 20 30 40');
     expect(within([], 10)).toEqual([]);
   });
+
+  it.each([
+    [[], []],
+    [[0, 0], [null, null]],
+    [[0, 0, 2, 0, 0], [null, 0, 2, 0, null]],
+    [[1, 0, 0], [1, 0, null]],
+    [[0, 1], [0, 1]],
+  ])('draws of %j only what rises: %j', (values, drawn) => expect(risen(values)).toEqual(drawn));
 
   it('is laid out as one column per percentile', () => {
     const points = [facts.traffic(1, { ttft_ms: { p50: 1, p90: 2, p99: 3 } }), facts.traffic(2)];

@@ -29,6 +29,11 @@ export function within(points: Traffic[], windowMs: number): Traffic[] {
   return points.slice(Math.max(0, from - 1));
 }
 
+/** A line that lies on zero says nothing and hides the axis: only what rises from it is drawn, with its feet. */
+export function risen(values: number[]): (number | null)[] {
+  return values.map((value, at) => (value === 0 && !(values[at - 1] ?? 0) && !(values[at + 1] ?? 0) ? null : value));
+}
+
 export type PercentileName = 'ttft_ms' | 'tpot_ms' | 'e2e_ms' | 'decide_us';
 
 /** One list per percentile, as a chart wants them. */
