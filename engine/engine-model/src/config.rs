@@ -126,21 +126,18 @@ impl ModelConfig {
 
 fn architecture(fields: &Fields) -> Result<Architecture, LoadError> {
     let found = fields.first_text("architectures")?;
-    Architecture::ALL
-        .into_iter()
-        .find(|known| known.name() == found)
-        .ok_or_else(|| LoadError::ArchitectureUnsupported {
+    Architecture::ALL.into_iter().find(|known| known.name() == found).ok_or_else(|| {
+        LoadError::ArchitectureUnsupported {
             path: fields.path().to_owned(),
             found,
             supported: Architecture::ALL.map(Architecture::name).to_vec(),
-        })
+        }
+    })
 }
 
 fn heads(fields: &Fields) -> Result<Heads, LoadError> {
     let query = fields.count("num_attention_heads")?;
-    let kv = fields
-        .optional_count("num_key_value_heads")?
-        .unwrap_or(query);
+    let kv = fields.optional_count("num_key_value_heads")?.unwrap_or(query);
     if !query.is_multiple_of(kv) {
         let expected = format!("a divisor of num_attention_heads ({query})");
         return Err(fields.wrong("num_key_value_heads", expected));
@@ -161,18 +158,12 @@ fn heads(fields: &Fields) -> Result<Heads, LoadError> {
 }
 
 /// A setting we would silently ignore must stop the load: it would change what the model says.
-fn refuse_what_changes_the_numbers(
-    fields: &Fields,
-    architecture: Architecture,
-) -> Result<(), LoadError> {
+fn refuse_what_changes_the_numbers(fields: &Fields, architecture: Architecture) -> Result<(), LoadError> {
     if fields.text("hidden_act")?.is_some_and(|act| act != "silu") {
         return Err(fields.wrong("hidden_act", "\"silu\"".to_owned()));
     }
     if fields.has("quantization_config") {
-        return Err(fields.wrong(
-            "quantization_config",
-            "absent: quantised weights are not read".to_owned(),
-        ));
+        return Err(fields.wrong("quantization_config", "absent: quantised weights are not read".to_owned()));
     }
     if architecture == Architecture::Qwen2 && fields.flag("use_sliding_window")? == Some(true) {
         return Err(fields.wrong("use_sliding_window", "false".to_owned()));
@@ -194,16 +185,10 @@ fn rope(fields: &Fields) -> Result<(f64, RopeScaling), LoadError> {
     let Some(scaling) = scaling else {
         return Ok((theta, RopeScaling::None));
     };
-    let field = if scaling.has("rope_type") {
-        "rope_type"
-    } else {
-        "type"
-    };
+    let field = if scaling.has("rope_type") { "rope_type" } else { "type" };
     let scaling = match scaling.text(field)?.as_deref() {
         None | Some("default") => RopeScaling::None,
-        Some("linear") => RopeScaling::Linear {
-            factor: scaling.positive("factor")?,
-        },
+        Some("linear") => RopeScaling::Linear { factor: scaling.positive("factor")? },
         Some("llama3") => RopeScaling::Llama3 {
             factor: scaling.positive("factor")?,
             low_freq_factor: scaling.positive("low_freq_factor")?,

@@ -58,17 +58,12 @@ impl<B: Backend> Llama<B> {
         config: &ModelConfig,
         options: &LoadOptions,
     ) -> Result<Llama<B>, LoadError> {
-        let read = Reader {
-            backend,
-            checkpoint,
-            config,
-        };
+        let read = Reader { backend, checkpoint, config };
         let head = match config.tied_embeddings {
             true => None,
             false => Some(read.matrix(&["lm_head.weight"], &[config.vocab], config.hidden)?),
         };
-        let layers: Result<Vec<Layer<B>>, LoadError> =
-            (0..config.layers).map(|index| read.layer(index)).collect();
+        let layers: Result<Vec<Layer<B>>, LoadError> = (0..config.layers).map(|index| read.layer(index)).collect();
         let cache = KvShape {
             layers: config.layers,
             blocks: options.kv_blocks as usize,
@@ -80,40 +75,20 @@ impl<B: Backend> Llama<B> {
             |source| LoadError::Backend { what, source }
         };
         Ok(Llama {
-            embedding: read.matrix(
-                &["model.embed_tokens.weight"],
-                &[config.vocab],
-                config.hidden,
-            )?,
+            embedding: read.matrix(&["model.embed_tokens.weight"], &[config.vocab], config.hidden)?,
             layers: layers?,
             norm: read.vector(&["model.norm.weight"], &[config.hidden])?,
             head,
             rope: rope(config),
             epsilon: config.norm_epsilon,
-            cache: backend
-                .kv_cache(cache)
-                .map_err(failed("allocate the KV cache"))?,
+            cache: backend.kv_cache(cache).map_err(failed("allocate the KV cache"))?,
             room: Room::new(backend, config, options).map_err(failed("allocate activations"))?,
         })
     }
 
     /// Runs a batch through all layers; `logits` receives a row for each sequence that wanted one.
-    pub(crate) fn forward(
-        &mut self,
-        backend: &B,
-        batch: &ForwardBatch,
-        logits: &mut Vec<f32>,
-    ) -> Result<(), Error> {
-        let Llama {
-            embedding,
-            layers,
-            norm,
-            head,
-            rope,
-            epsilon,
-            cache,
-            room,
-        } = self;
+    pub(crate) fn forward(&mut self, backend: &B, batch: &ForwardBatch, logits: &mut Vec<f32>) -> Result<(), Error> {
+        let Llama { embedding, layers, norm, head, rope, epsilon, cache, room } = self;
         let epsilon = *epsilon;
         let step = backend.step(batch, rope, cache)?;
         backend.embed(&step, embedding, &mut room.sum)?;
@@ -127,17 +102,10 @@ impl<B: Backend> Llama<B> {
             layer.qkv.apply(backend, &room.normed, &mut room.qkv)?;
             backend.rotate_and_store(&step, &mut room.qkv, cache, index)?;
             backend.attend(&step, &room.qkv, cache, index, &mut room.attended)?;
-            layer
-                .output
-                .apply(backend, &room.attended, &mut room.added)?;
-            let second = Norm {
-                weight: &layer.mlp_norm,
-                epsilon,
-            };
+            layer.output.apply(backend, &room.attended, &mut room.added)?;
+            let second = Norm { weight: &layer.mlp_norm, epsilon };
             backend.add_rms_norm(second, &mut room.sum, &room.added, &mut room.normed)?;
-            layer
-                .gate_up
-                .apply(backend, &room.normed, &mut room.gate_up)?;
+            layer.gate_up.apply(backend, &room.normed, &mut room.gate_up)?;
             backend.silu_mul(&room.gate_up, &mut room.gated)?;
             layer.down.apply(backend, &room.gated, &mut room.added)?;
         }
@@ -148,16 +116,8 @@ impl<B: Backend> Llama<B> {
         // Only the rows that are sampled from go through the head, by far the widest matrix of a small model.
         backend.pick_rows(&step, &room.sum, &mut room.sum_picked)?;
         backend.pick_rows(&step, &room.added, &mut room.added_picked)?;
-        let last = Norm {
-            weight: &*norm,
-            epsilon,
-        };
-        backend.add_rms_norm(
-            last,
-            &mut room.sum_picked,
-            &room.added_picked,
-            &mut room.normed,
-        )?;
+        let last = Norm { weight: &*norm, epsilon };
+        backend.add_rms_norm(last, &mut room.sum_picked, &room.added_picked, &mut room.normed)?;
         let head = head.as_ref().unwrap_or(embedding);
         backend.linear(&room.normed, head, None, &mut room.logits)?;
         backend.read(&room.logits, logits)
@@ -172,29 +132,10 @@ impl<B: Backend> Linear<B> {
 
 impl<B: Backend> Room<B> {
     fn new(backend: &B, config: &ModelConfig, options: &LoadOptions) -> Result<Room<B>, Error> {
-        let ModelConfig {
-            vocab,
-            hidden,
-            intermediate,
-            heads,
-            ..
-        } = *config;
-        let (step, picked) = (
-            options.step_tokens_max as usize,
-            options.step_logits_max as usize,
-        );
-        let wide = |columns| {
-            backend.tensor(Shape {
-                rows: step,
-                columns,
-            })
-        };
-        let short = |columns| {
-            backend.tensor(Shape {
-                rows: picked,
-                columns,
-            })
-        };
+        let ModelConfig { vocab, hidden, intermediate, heads, .. } = *config;
+        let (step, picked) = (options.step_tokens_max as usize, options.step_logits_max as usize);
+        let wide = |columns| backend.tensor(Shape { rows: step, columns });
+        let short = |columns| backend.tensor(Shape { rows: picked, columns });
         Ok(Room {
             sum: wide(hidden)?,
             normed: wide(hidden)?,
@@ -219,28 +160,14 @@ struct Reader<'a, B> {
 
 impl<B: Backend> Reader<'_, B> {
     fn layer(&self, index: usize) -> Result<Layer<B>, LoadError> {
-        let ModelConfig {
-            hidden,
-            intermediate,
-            heads,
-            qkv_bias,
-            output_bias,
-            mlp_bias,
-            ..
-        } = *self.config;
+        let ModelConfig { hidden, intermediate, heads, qkv_bias, output_bias, mlp_bias, .. } = *self.config;
         let (query, kv) = (heads.query_columns(), heads.kv_columns());
         let name = |part: &str| format!("model.layers.{index}.{part}");
         let linear = |parts: &[&str], rows: &[usize], columns: usize, bias: bool| {
-            let named = |suffix: &str| -> Vec<String> {
-                parts
-                    .iter()
-                    .map(|part| name(&format!("{part}.{suffix}")))
-                    .collect()
-            };
+            let named =
+                |suffix: &str| -> Vec<String> { parts.iter().map(|part| name(&format!("{part}.{suffix}"))).collect() };
             let weight = self.matrix(&named("weight"), rows, columns)?;
-            let bias = bias
-                .then(|| self.vector(&named("bias"), rows))
-                .transpose()?;
+            let bias = bias.then(|| self.vector(&named("bias"), rows)).transpose()?;
             Ok(Linear { weight, bias })
         };
         let qkv = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
@@ -256,53 +183,27 @@ impl<B: Backend> Reader<'_, B> {
     }
 
     /// One matrix from tensors that lie below each other.
-    fn matrix<N: AsRef<str>>(
-        &self,
-        names: &[N],
-        rows: &[usize],
-        columns: usize,
-    ) -> Result<B::Matrix, LoadError> {
+    fn matrix<N: AsRef<str>>(&self, names: &[N], rows: &[usize], columns: usize) -> Result<B::Matrix, LoadError> {
         let parts = names.iter().zip(rows);
-        let parts: Result<Vec<_>, _> = parts
-            .map(|(name, rows)| self.checkpoint.tensor(name.as_ref(), &[*rows, columns]))
-            .collect();
-        let shape = Shape {
-            rows: rows.iter().sum(),
-            columns,
-        };
-        let stored = self.backend.matrix(&Source {
-            shape,
-            parts: parts?,
-        });
+        let parts: Result<Vec<_>, _> =
+            parts.map(|(name, rows)| self.checkpoint.tensor(name.as_ref(), &[*rows, columns])).collect();
+        let shape = Shape { rows: rows.iter().sum(), columns };
+        let stored = self.backend.matrix(&Source { shape, parts: parts? });
         stored.map_err(|source| failed(names, source))
     }
 
     /// One vector from tensors that follow each other.
-    fn vector<N: AsRef<str>>(
-        &self,
-        names: &[N],
-        lengths: &[usize],
-    ) -> Result<B::Vector, LoadError> {
+    fn vector<N: AsRef<str>>(&self, names: &[N], lengths: &[usize]) -> Result<B::Vector, LoadError> {
         let parts = names.iter().zip(lengths);
-        let parts: Result<Vec<_>, _> = parts
-            .map(|(name, length)| self.checkpoint.tensor(name.as_ref(), &[*length]))
-            .collect();
-        let shape = Shape {
-            rows: 1,
-            columns: lengths.iter().sum(),
-        };
-        let stored = self.backend.vector(&Source {
-            shape,
-            parts: parts?,
-        });
+        let parts: Result<Vec<_>, _> =
+            parts.map(|(name, length)| self.checkpoint.tensor(name.as_ref(), &[*length])).collect();
+        let shape = Shape { rows: 1, columns: lengths.iter().sum() };
+        let stored = self.backend.vector(&Source { shape, parts: parts? });
         stored.map_err(|source| failed(names, source))
     }
 }
 
 fn failed<N: AsRef<str>>(names: &[N], source: Error) -> LoadError {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-    LoadError::Backend {
-        what: format!("store {}", names.join(", ")),
-        source,
-    }
+    LoadError::Backend { what: format!("store {}", names.join(", ")), source }
 }

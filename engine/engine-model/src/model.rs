@@ -23,12 +23,7 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> LoadOptions {
-        LoadOptions {
-            kv_blocks: 1024,
-            block_tokens: 16,
-            step_tokens_max: 512,
-            step_logits_max: 64,
-        }
+        LoadOptions { kv_blocks: 1024, block_tokens: 16, step_tokens_max: 512, step_logits_max: 64 }
     }
 }
 
@@ -46,12 +41,7 @@ impl<B: Backend> Model<B> {
         let config = ModelConfig::read(&dir.join("config.json"))?;
         let checkpoint = Checkpoint::open(dir)?;
         let layers = Llama::load(&backend, &checkpoint, &config, options)?;
-        Ok(Model {
-            backend,
-            config,
-            options: *options,
-            layers,
-        })
+        Ok(Model { backend, config, options: *options, layers })
     }
 
     /// What config.json says.
@@ -69,20 +59,12 @@ impl<B: Backend> Model<B> {
     /// A row's numbers do not depend on what else is in the batch, nor on how a prompt was cut into chunks, if the
     /// backend promises the same of its operations (the CPU backend does).
     pub fn forward(&mut self, batch: &ForwardBatch) -> Result<Logits, Error> {
-        let LoadOptions {
-            step_tokens_max,
-            step_logits_max,
-            ..
-        } = self.options;
+        let LoadOptions { step_tokens_max, step_logits_max, .. } = self.options;
         within("tokens", batch.tokens().len(), step_tokens_max)?;
         within("rows of logits", batch.logits_rows(), step_logits_max)?;
-        let mut logits = Logits {
-            vocab: self.config.vocab,
-            values: Vec::new(),
-        };
+        let mut logits = Logits { vocab: self.config.vocab, values: Vec::new() };
         if !batch.tokens().is_empty() {
-            self.layers
-                .forward(&self.backend, batch, &mut logits.values)?;
+            self.layers.forward(&self.backend, batch, &mut logits.values)?;
         }
         Ok(logits)
     }
@@ -91,9 +73,7 @@ impl<B: Backend> Model<B> {
 fn within(what: &str, found: usize, most: u32) -> Result<(), Error> {
     match found <= most as usize {
         true => Ok(()),
-        false => Err(Error::BadBatch(format!(
-            "{found} {what}, the model has room for {most}"
-        ))),
+        false => Err(Error::BadBatch(format!("{found} {what}, the model has room for {most}"))),
     }
 }
 

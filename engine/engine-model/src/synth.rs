@@ -46,11 +46,7 @@ impl Preset {
                 hidden: 64,
                 intermediate: 160,
                 layers: 2,
-                heads: Heads {
-                    query: 4,
-                    kv: 2,
-                    dim: 16,
-                },
+                heads: Heads { query: 4, kv: 2, dim: 16 },
                 context: 2048,
             },
             Preset::Small => Size {
@@ -58,11 +54,7 @@ impl Preset {
                 hidden: 384,
                 intermediate: 1024,
                 layers: 8,
-                heads: Heads {
-                    query: 6,
-                    kv: 2,
-                    dim: 64,
-                },
+                heads: Heads { query: 6, kv: 2, dim: 64 },
                 context: 4096,
             },
             Preset::Base => Size {
@@ -70,11 +62,7 @@ impl Preset {
                 hidden: 768,
                 intermediate: 2048,
                 layers: 12,
-                heads: Heads {
-                    query: 12,
-                    kv: 4,
-                    dim: 64,
-                },
+                heads: Heads { query: 12, kv: 4, dim: 64 },
                 context: 8192,
             },
         }
@@ -181,9 +169,5 @@ pub fn synth(wanted: &Synth) -> Result<Synthesised, SynthError> {
     files.push(files::generation_config());
     files.push(files::config(wanted, size, tokenizer.vocab));
     let files = files::write(&wanted.out, files)?;
-    Ok(Synthesised {
-        parameters,
-        vocab: tokenizer.vocab,
-        files,
-    })
+    Ok(Synthesised { parameters, vocab: tokenizer.vocab, files })
 }

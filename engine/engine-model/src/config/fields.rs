@@ -18,19 +18,10 @@ pub(crate) struct Fields {
 
 impl Fields {
     pub(crate) fn read(path: &Path) -> Result<Fields, LoadError> {
-        let text = fs::read(path).map_err(|source| LoadError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        let map = serde_json::from_slice(&text).map_err(|error| LoadError::Json {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
-        Ok(Fields {
-            path: path.to_owned(),
-            prefix: String::new(),
-            map,
-        })
+        let text = fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let map = serde_json::from_slice(&text)
+            .map_err(|error| LoadError::Json { path: path.to_owned(), reason: error.to_string() })?;
+        Ok(Fields { path: path.to_owned(), prefix: String::new(), map })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -44,28 +35,20 @@ impl Fields {
 
     pub(crate) fn wrong(&self, field: &str, expected: String) -> LoadError {
         let found = self.map.get(field).unwrap_or(&Value::Null).to_string();
-        LoadError::FieldWrong {
-            path: self.path.clone(),
-            field: format!("{}{field}", self.prefix),
-            expected,
-            found,
-        }
+        LoadError::FieldWrong { path: self.path.clone(), field: format!("{}{field}", self.prefix), expected, found }
     }
 
     pub(crate) fn optional_count(&self, field: &str) -> Result<Option<usize>, LoadError> {
         let Some(value) = self.get(field) else {
             return Ok(None);
         };
-        let count = value
-            .as_u64()
-            .filter(|count| (1..=u64::from(u32::MAX)).contains(count));
+        let count = value.as_u64().filter(|count| (1..=u64::from(u32::MAX)).contains(count));
         let count = count.ok_or_else(|| self.wrong(field, "a positive integer".to_owned()))?;
         Ok(Some(usize::try_from(count).expect("a u32 fits")))
     }
 
     pub(crate) fn count(&self, field: &str) -> Result<usize, LoadError> {
-        self.optional_count(field)?
-            .ok_or_else(|| self.missing(field))
+        self.optional_count(field)?.ok_or_else(|| self.missing(field))
     }
 
     pub(crate) fn count_u32(&self, field: &str) -> Result<u32, LoadError> {
@@ -82,9 +65,7 @@ impl Fields {
         let Some(value) = self.get(field) else {
             return Ok(None);
         };
-        let flag = value
-            .as_bool()
-            .ok_or_else(|| self.wrong(field, "true or false".to_owned()))?;
+        let flag = value.as_bool().ok_or_else(|| self.wrong(field, "true or false".to_owned()))?;
         Ok(Some(flag))
     }
 
@@ -92,19 +73,14 @@ impl Fields {
         let Some(value) = self.get(field) else {
             return Ok(None);
         };
-        let text = value
-            .as_str()
-            .ok_or_else(|| self.wrong(field, "a string".to_owned()))?;
+        let text = value.as_str().ok_or_else(|| self.wrong(field, "a string".to_owned()))?;
         Ok(Some(text.to_owned()))
     }
 
     /// The first string of a list of strings.
     pub(crate) fn first_text(&self, field: &str) -> Result<String, LoadError> {
         let value = self.get(field).ok_or_else(|| self.missing(field))?;
-        let first = value
-            .as_array()
-            .and_then(|list| list.first())
-            .and_then(Value::as_str);
+        let first = value.as_array().and_then(|list| list.first()).and_then(Value::as_str);
         let first = first.ok_or_else(|| self.wrong(field, "a list of strings".to_owned()))?;
         Ok(first.to_owned())
     }
@@ -127,14 +103,8 @@ impl Fields {
         let Some(value) = self.get(field) else {
             return Ok(None);
         };
-        let map = value
-            .as_object()
-            .ok_or_else(|| self.wrong(field, "an object".to_owned()))?;
-        Ok(Some(Fields {
-            path: self.path.clone(),
-            prefix: format!("{}{field}.", self.prefix),
-            map: map.clone(),
-        }))
+        let map = value.as_object().ok_or_else(|| self.wrong(field, "an object".to_owned()))?;
+        Ok(Some(Fields { path: self.path.clone(), prefix: format!("{}{field}.", self.prefix), map: map.clone() }))
     }
 
     fn get(&self, field: &str) -> Option<&Value> {
@@ -142,9 +112,6 @@ impl Fields {
     }
 
     fn missing(&self, field: &str) -> LoadError {
-        LoadError::FieldMissing {
-            path: self.path.clone(),
-            field: format!("{}{field}", self.prefix),
-        }
+        LoadError::FieldMissing { path: self.path.clone(), field: format!("{}{field}", self.prefix) }
     }
 }

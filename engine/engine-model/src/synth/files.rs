@@ -18,10 +18,7 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn json(name: &str, value: &Value) -> File {
-        File {
-            name: name.to_owned(),
-            bytes: format!("{value:#}\n").into_bytes(),
-        }
+        File { name: name.to_owned(), bytes: format!("{value:#}\n").into_bytes() }
     }
 }
 
@@ -37,14 +34,7 @@ pub(super) fn generation_config() -> File {
 
 /// The model's shape.
 pub(super) fn config(wanted: &Synth, size: Size, vocab: usize) -> File {
-    let Size {
-        vocab_max: _,
-        hidden,
-        intermediate,
-        layers,
-        heads,
-        context,
-    } = size;
+    let Size { vocab_max: _, hidden, intermediate, layers, heads, context } = size;
     let model_type = match wanted.architecture {
         Architecture::Llama => "llama",
         Architecture::Qwen2 => "qwen2",
@@ -86,12 +76,7 @@ fn rope_scaling(scaling: RopeScaling) -> Value {
     match scaling {
         RopeScaling::None => Value::Null,
         RopeScaling::Linear { factor } => json!({ "rope_type": "linear", "factor": factor }),
-        RopeScaling::Llama3 {
-            factor,
-            low_freq_factor,
-            high_freq_factor,
-            original_context_tokens,
-        } => json!({
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context_tokens } => json!({
             "rope_type": "llama3",
             "factor": factor,
             "low_freq_factor": low_freq_factor,
@@ -109,16 +94,9 @@ pub(super) fn write(out: &Path, files: Vec<File>) -> Result<Vec<PathBuf>, SynthE
     };
     fs::create_dir_all(out).map_err(failed(out))?;
     for entry in fs::read_dir(out).map_err(failed(out))? {
-        let found = entry
-            .map_err(failed(out))?
-            .file_name()
-            .to_string_lossy()
-            .into_owned();
+        let found = entry.map_err(failed(out))?.file_name().to_string_lossy().into_owned();
         if files.iter().all(|file| file.name != found) {
-            return Err(SynthError::OutNotEmpty {
-                out: out.to_owned(),
-                found,
-            });
+            return Err(SynthError::OutNotEmpty { out: out.to_owned(), found });
         }
     }
     let written = files.into_iter().map(|File { name, bytes }| {

@@ -18,20 +18,11 @@ pub(super) struct Special {
 }
 
 /// Ends a document; also pads.
-pub(super) const END_OF_TEXT: Special = Special {
-    text: "<|endoftext|>",
-    id: 0,
-};
+pub(super) const END_OF_TEXT: Special = Special { text: "<|endoftext|>", id: 0 };
 /// Begins a chat message.
-pub(super) const BEGIN_TURN: Special = Special {
-    text: "<|im_start|>",
-    id: 1,
-};
+pub(super) const BEGIN_TURN: Special = Special { text: "<|im_start|>", id: 1 };
 /// Ends a chat message.
-pub(super) const END_OF_TURN: Special = Special {
-    text: "<|im_end|>",
-    id: 2,
-};
+pub(super) const END_OF_TURN: Special = Special { text: "<|im_end|>", id: 2 };
 
 const SPECIALS: [Special; 3] = [END_OF_TEXT, BEGIN_TURN, END_OF_TURN];
 
@@ -43,10 +34,7 @@ pub(super) struct Trained {
 
 /// Trains on the corpus until there are `vocab_max` tokens.
 pub(super) fn train(vocab_max: usize) -> Result<Trained, SynthError> {
-    let failed = |error: tokenizers::Error| SynthError::Make {
-        what: "tokenizer.json",
-        reason: error.to_string(),
-    };
+    let failed = |error: tokenizers::Error| SynthError::Make { what: "tokenizer.json", reason: error.to_string() };
     let byte_level = ByteLevel::new(false, true, true);
     let mut tokenizer = TokenizerBuilder::<BPE, tokenizers::NormalizerWrapper, _, _, _>::new()
         .with_model(BPE::default())
@@ -55,31 +43,20 @@ pub(super) fn train(vocab_max: usize) -> Result<Trained, SynthError> {
         .with_decoder(Some(byte_level))
         .build()
         .map_err(failed)?;
-    let specials = SPECIALS
-        .iter()
-        .map(|special| AddedToken::from(special.text, true));
+    let specials = SPECIALS.iter().map(|special| AddedToken::from(special.text, true));
     let mut trainer = BpeTrainer::builder()
         .vocab_size(vocab_max)
         .special_tokens(specials.collect())
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .show_progress(false)
         .build();
-    tokenizer
-        .train(&mut trainer, CORPUS.split_inclusive('\n'))
-        .map_err(failed)?;
+    tokenizer.train(&mut trainer, CORPUS.split_inclusive('\n')).map_err(failed)?;
     let tokenizer: Tokenizer = tokenizer.into();
     for special in SPECIALS {
-        debug_assert_eq!(
-            tokenizer.token_to_id(special.text),
-            Some(special.id),
-            "specials come first"
-        );
+        debug_assert_eq!(tokenizer.token_to_id(special.text), Some(special.id), "specials come first");
     }
     let json = tokenizer.to_string(true).map_err(failed)?;
-    Ok(Trained {
-        vocab: tokenizer.get_vocab_size(true),
-        json,
-    })
+    Ok(Trained { vocab: tokenizer.get_vocab_size(true), json })
 }
 
 impl Trained {
@@ -104,10 +81,7 @@ impl Trained {
             "clean_up_tokenization_spaces": false,
             "chat_template": CHAT_TEMPLATE,
         });
-        let tokenizer = File {
-            name: "tokenizer.json".to_owned(),
-            bytes: self.json.clone().into_bytes(),
-        };
+        let tokenizer = File { name: "tokenizer.json".to_owned(), bytes: self.json.clone().into_bytes() };
         [tokenizer, File::json("tokenizer_config.json", &config)]
     }
 }

@@ -37,38 +37,15 @@ impl Tensor {
 
 /// All tensors of a model.
 pub(super) fn tensors(wanted: &Synth, size: Size, vocab: usize) -> Vec<Tensor> {
-    let Size {
-        vocab_max: _,
-        hidden,
-        intermediate,
-        layers,
-        heads,
-        context: _,
-    } = size;
-    let mut draw = Draw {
-        seed: wanted.seed,
-        dtype: wanted.dtype,
-        tensors: Vec::new(),
-    };
-    draw.matrix(
-        "model.embed_tokens.weight",
-        [vocab, hidden],
-        (hidden as f32).sqrt(),
-    );
+    let Size { vocab_max: _, hidden, intermediate, layers, heads, context: _ } = size;
+    let mut draw = Draw { seed: wanted.seed, dtype: wanted.dtype, tensors: Vec::new() };
+    draw.matrix("model.embed_tokens.weight", [vocab, hidden], (hidden as f32).sqrt());
     for layer in 0..layers {
         let name = |part: &str| format!("model.layers.{layer}.{part}");
         draw.norm(name("input_layernorm.weight"), hidden);
         let (query, kv) = (heads.query_columns(), heads.kv_columns());
-        for (part, rows, gain) in [
-            ("q", query, QUERY_KEY_GAIN),
-            ("k", kv, QUERY_KEY_GAIN),
-            ("v", kv, 1.0),
-        ] {
-            draw.matrix(
-                name(&format!("self_attn.{part}_proj.weight")),
-                [rows, hidden],
-                gain,
-            );
+        for (part, rows, gain) in [("q", query, QUERY_KEY_GAIN), ("k", kv, QUERY_KEY_GAIN), ("v", kv, 1.0)] {
+            draw.matrix(name(&format!("self_attn.{part}_proj.weight")), [rows, hidden], gain);
             if wanted.architecture == Architecture::Qwen2 {
                 draw.bias(name(&format!("self_attn.{part}_proj.bias")), rows);
             }
@@ -119,19 +96,10 @@ impl Draw {
         let numbers = (0..count).map(|_| number(normal(&mut chance)));
         let bytes = match self.dtype {
             DType::F32 => numbers.flat_map(f32::to_le_bytes).collect(),
-            DType::F16 => numbers
-                .flat_map(|number| f16::from_f32(number).to_le_bytes())
-                .collect(),
-            DType::Bf16 => numbers
-                .flat_map(|number| bf16::from_f32(number).to_le_bytes())
-                .collect(),
+            DType::F16 => numbers.flat_map(|number| f16::from_f32(number).to_le_bytes()).collect(),
+            DType::Bf16 => numbers.flat_map(|number| bf16::from_f32(number).to_le_bytes()).collect(),
         };
-        self.tensors.push(Tensor {
-            name,
-            shape: shape.to_vec(),
-            dtype: self.dtype,
-            bytes,
-        });
+        self.tensors.push(Tensor { name, shape: shape.to_vec(), dtype: self.dtype, bytes });
     }
 }
 
@@ -161,11 +129,7 @@ pub(super) fn files(wanted: &Synth, tensors: Vec<Tensor>) -> Result<Vec<File>, S
     let mut weight_map = BTreeMap::new();
     for (index, shard) in shards.iter().enumerate() {
         let name = format!("model-{:05}-of-{:05}.safetensors", index + 1, shards.len());
-        weight_map.extend(
-            shard
-                .iter()
-                .map(|tensor| (tensor.name.clone(), name.clone())),
-        );
+        weight_map.extend(shard.iter().map(|tensor| (tensor.name.clone(), name.clone())));
         files.push(file(name, shard)?);
     }
     let index = json!({ "metadata": { "total_size": bytes_total }, "weight_map": weight_map });
@@ -191,10 +155,8 @@ fn shards(tensors: Vec<Tensor>, bytes_max: usize) -> Vec<Vec<Tensor>> {
 fn file(name: String, tensors: &[Tensor]) -> Result<File, SynthError> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let named = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
-    let bytes = serialize(named, Some(metadata)).map_err(|error| SynthError::Make {
-        what: "safetensors",
-        reason: error.to_string(),
-    })?;
+    let bytes = serialize(named, Some(metadata))
+        .map_err(|error| SynthError::Make { what: "safetensors", reason: error.to_string() })?;
     Ok(File { name, bytes })
 }
 
