@@ -27,6 +27,10 @@ it.each([[0, '< 1 s'], [999, '< 1 s'], [1000, '1 s'], [61_000, '1 m 1 s']])('an 
   expect(format.age(ms)).toBe(text);
 });
 
+it('a reading that never was has no age', () => {
+  expect([format.age(null), format.ago(null), format.ago(10), format.ago(5000)]).toEqual(['never', 'never', 'just now', '5 s ago']);
+});
+
 it('a digest is shortened to twelve digits without its kind', () => {
   expect(format.shortDigest('sha256:0123456789abcdef')).toBe('0123456789ab');
   expect(format.shortDigest('0123')).toBe('0123');

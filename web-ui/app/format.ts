@@ -73,12 +73,14 @@ export function duration(ms: number): string {
   return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** How old a reading is. Below a second the number would only flicker. */
-export function age(ms: number): string {
+/** How old a reading is; null before the first. Below a second the number would only flicker. */
+export function age(ms: number | null): string {
+  if (ms === null) return 'never';
   return ms < 1000 ? '< 1 s' : duration(ms);
 }
 
-export function ago(ms: number): string {
+export function ago(ms: number | null): string {
+  if (ms === null) return 'never';
   return ms < 1000 ? 'just now' : `${duration(ms)} ago`;
 }
 

@@ -19,7 +19,8 @@ export interface Replica {
   prefix_hit_permille: number;
   ttft_us: number;
   tpot_us: number;
-  age_ms: number;
+  /** Null before the first reading. */
+  age_ms: number | null;
   requests_total: number;
   failures_total: number;
 }
@@ -31,7 +32,8 @@ export interface Region {
   reachable: boolean;
   error: string | null;
   rtt_us: number;
-  age_ms: number;
+  /** Null before the first reading. */
+  age_ms: number | null;
   queue: number;
   available: number;
   replicas: Replica[];

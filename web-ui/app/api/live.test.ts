@@ -120,12 +120,12 @@ describe('the live connection', () => {
     world.live.close();
   });
 
-  it('says which status it was refused with', async () => {
+  it('repeats why it was refused', async () => {
     const world = new TestWorld();
     world.live.connect();
-    world.last.answer(new Response('busy', { status: 503 }));
+    world.last.answer(new Response('{"error":{"message":"8 streams are open already"}}', { status: 503 }));
     await settled();
-    expect(world.state).toMatchObject({ state: 'waiting', reason: 'the admin port answered 503' });
+    expect(world.state).toMatchObject({ state: 'waiting', reason: '8 streams are open already' });
     world.live.close();
   });
 

@@ -1,5 +1,6 @@
 // Keeps one event stream to the admin port open: connects, listens, backs off, tries again, and says which it is doing.
 
+import { reasonOf } from './client';
 import { SseParser, type ServerEvent } from './sse';
 
 export type Connection =
@@ -75,7 +76,7 @@ export class Live {
         this.#listener.connection({ state: 'unauthorized', reason: refusal });
         return;
       }
-      if (!response.ok || response.body === null) throw new Error(`the admin port answered ${response.status}`);
+      if (!response.ok || response.body === null) throw new Error(reasonOf(response.status, await response.text()));
       this.#listener.connection({ state: 'live' });
       await this.#listen(response.body, abort);
       reason = 'the proxy ended the stream';

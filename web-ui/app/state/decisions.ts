@@ -19,7 +19,8 @@ export function mergeDecisions(known: Decision[], changed: Decision[], max = DEC
 }
 
 function newerFirst(a: Decision, b: Decision): number {
-  return b.time_ms - a.time_ms || b.id.localeCompare(a.id, 'en', { numeric: true });
+  // Ids count up, in whatever digits: of one moment, the longer or larger is the newer.
+  return b.time_ms - a.time_ms || b.id.length - a.id.length || (a.id < b.id ? 1 : -1);
 }
 
 export type OutcomeFilter = 'all' | 'problems' | Outcome;

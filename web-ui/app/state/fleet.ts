@@ -35,6 +35,11 @@ export function kvShare(replica: Replica): number | null {
   return replica.kv_blocks_total > 0 ? Math.min(1, replica.kv_blocks_used / replica.kv_blocks_total) : null;
 }
 
+/** How old a reading is now that `sinceMs` passed since it was told; null before the first. */
+export function ageNow(ageMs: number | null, sinceMs: number): number | null {
+  return ageMs === null ? null : ageMs + sinceMs;
+}
+
 /** A model that this fleet serves, for the example request. */
 export function anyModel(fleet: Fleet): string | undefined {
   return fleet.regions.flatMap((region) => region.replicas).flatMap((replica) => replica.models)[0];
