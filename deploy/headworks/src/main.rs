@@ -53,10 +53,22 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("headworks: {error:#}");
+            eprintln!("headworks: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes on one line; a cause that the error's own text already has is not said twice.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 /// The one async runtime of a verb that serves or drives.
@@ -69,7 +81,13 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 mod tests {
     use clap::CommandFactory;
 
-    use super::Cli;
+    use super::{Cli, sentence};
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let said = anyhow::anyhow!("disk full").context("write x: disk full").context("make the model");
+        assert_eq!(sentence(&said), "make the model: write x: disk full");
+    }
 
     #[test]
     fn the_command_line_is_sound() {

@@ -1,7 +1,7 @@
 //! When a server ends: SIGINT, SIGTERM, or, for a child that must not outlive its parent, the end of its stdin.
 
-use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// What ends the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,14 @@ async fn signals() {
     }
 }
 
+/// A thread of its own reads: a runtime cannot be dropped while one of its own waits for stdin.
 async fn stdin_end() {
-    let mut stdin = tokio::io::stdin();
-    let mut ignored = [0; 64];
-    // An error is an end too: there is no parent to hear from.
-    while matches!(stdin.read(&mut ignored).await, Ok(1..)) {}
+    let (ended, end) = oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        // An error is an end too: there is no parent to hear from.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        drop(ended);
+    });
+    // What the channel says is only that the thread is done.
+    let _ = end.await;
 }

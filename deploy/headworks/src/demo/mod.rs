@@ -144,8 +144,9 @@ async fn start_and_drive(
     }
     let model = plan::MODEL_NAME;
     eprintln!("sending {} requests over {} clients", scenario.traffic.requests, scenario.traffic.concurrency);
+    let targets = plan.targets();
     let report = tokio::select! {
-        report = bench_load::drive(scenario, &plan.targets(), model, table::show_progress) => report,
+        report = bench_load::drive(scenario, &targets, model, table::show_progress) => report,
         fallen = children.first_to_fall() => return Err(fallen),
     };
     let summary = Summary::read(plan, &report).await?;
