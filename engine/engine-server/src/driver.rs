@@ -41,6 +41,9 @@ pub(crate) enum Event {
     Failed(String),
 }
 
+/// Something to tell, once the step is over.
+type News = (mpsc::Sender<Event>, Event);
+
 /// The driver as others see it, after each step.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct View {
@@ -172,9 +175,13 @@ impl<B: Backend> Run<B> {
         self.tell_started(plan, start);
         let choices = self.forward(plan)?;
         let at = clock::now();
-        self.commit(choices, at);
+        let news = self.commit(choices, at);
         self.driver.metrics.step_seconds.observe((at - start).as_secs_f64());
+        // Before anybody is told: who has an answer finds it counted.
         self.publish(u32::try_from(plan.tokens()).expect("step_tokens_max is a u32"));
+        for (events, event) in news {
+            tell(&events, event);
+        }
         Ok(())
     }
 
@@ -210,38 +217,42 @@ impl<B: Backend> Run<B> {
         Ok(choices.collect())
     }
 
-    /// Hands the chosen tokens to the scheduler and to those who wait for them.
-    fn commit(&mut self, choices: Vec<(SequenceId, Option<Choice>)>, at: Instant) {
+    /// Hands the chosen tokens to the scheduler; what is to be told, and to whom.
+    fn commit(&mut self, choices: Vec<(SequenceId, Option<Choice>)>, at: Instant) -> Vec<News> {
         let sampled: Vec<(SequenceId, u32)> =
             choices.iter().filter_map(|(id, choice)| Some((*id, choice.as_ref()?.token))).collect();
         let finished = self.driver.scheduler.commit(&sampled);
         self.driver.metrics.output_tokens_total.inc_by(sampled.len() as u64);
-        for (id, choice) in choices {
+        let news = choices.into_iter().filter_map(|(id, choice)| {
             let Some(Choice { token, logprobs }) = choice else {
-                self.fail(id, "the model computed no finite logits");
-                continue;
+                return self.fail(id, "the model computed no finite logits");
             };
-            let finish = if self.driver.end_tokens.contains(&token) {
-                self.driver.scheduler.finish(id);
-                Some(FinishReason::Stop)
-            } else {
-                finished.contains(&id).then_some(FinishReason::Length)
-            };
-            let Some(active) = self.active.get_mut(&id) else { continue };
+            let finish = self.finish_of(id, token, &finished);
+            let active = self.active.get_mut(&id)?;
             active.count_token(at, &mut self.recent, &self.driver.metrics);
-            tell(&active.events, Event::Token { token, logprobs, at, finish });
-            if finish.is_some() {
-                active.count_pace(&mut self.recent, &self.driver.metrics);
-                self.active.remove(&id);
+            let event = Event::Token { token, logprobs, at, finish };
+            if finish.is_none() {
+                return Some((active.events.clone(), event));
             }
-        }
+            let active = self.active.remove(&id)?;
+            active.count_pace(&mut self.recent, &self.driver.metrics);
+            Some((active.events, event))
+        });
+        news.collect()
     }
 
-    fn fail(&mut self, id: SequenceId, reason: &str) {
-        self.driver.scheduler.cancel(id);
-        if let Some(active) = self.active.remove(&id) {
-            tell(&active.events, Event::Failed(reason.to_owned()));
+    /// Whether a token was a sequence's last, and why; the scheduler knows only of the bound.
+    fn finish_of(&mut self, id: SequenceId, token: u32, finished: &[SequenceId]) -> Option<FinishReason> {
+        if self.driver.end_tokens.contains(&token) {
+            self.driver.scheduler.finish(id);
+            return Some(FinishReason::Stop);
         }
+        finished.contains(&id).then_some(FinishReason::Length)
+    }
+
+    fn fail(&mut self, id: SequenceId, reason: &str) -> Option<News> {
+        self.driver.scheduler.cancel(id);
+        self.active.remove(&id).map(|active| (active.events, Event::Failed(reason.to_owned())))
     }
 
     fn fail_all(&mut self, error: &Error) {
