@@ -114,28 +114,13 @@ pub trait Backend: Send {
     fn kv_cache(&self, shape: KvShape) -> Result<Self::KvCache, Error>;
 
     /// Checks a batch against the cache and prepares what every layer needs of it.
-    fn step(
-        &self,
-        batch: &ForwardBatch,
-        rope: &Rope,
-        cache: &Self::KvCache,
-    ) -> Result<Self::Step, Error>;
+    fn step(&self, batch: &ForwardBatch, rope: &Rope, cache: &Self::KvCache) -> Result<Self::Step, Error>;
 
     /// Looks up each token's row.
-    fn embed(
-        &self,
-        step: &Self::Step,
-        table: &Self::Matrix,
-        out: &mut Self::Tensor,
-    ) -> Result<(), Error>;
+    fn embed(&self, step: &Self::Step, table: &Self::Matrix, out: &mut Self::Tensor) -> Result<(), Error>;
 
     /// `out = norm(x)`.
-    fn rms_norm(
-        &self,
-        norm: Norm<'_, Self::Vector>,
-        x: &Self::Tensor,
-        out: &mut Self::Tensor,
-    ) -> Result<(), Error>;
+    fn rms_norm(&self, norm: Norm<'_, Self::Vector>, x: &Self::Tensor, out: &mut Self::Tensor) -> Result<(), Error>;
 
     /// `sum += x; out = norm(sum)`.
     fn add_rms_norm(
@@ -178,12 +163,7 @@ pub trait Backend: Send {
     fn silu_mul(&self, x: &Self::Tensor, out: &mut Self::Tensor) -> Result<(), Error>;
 
     /// Copies the rows whose logits are wanted, in the batch's order.
-    fn pick_rows(
-        &self,
-        step: &Self::Step,
-        x: &Self::Tensor,
-        out: &mut Self::Tensor,
-    ) -> Result<(), Error>;
+    fn pick_rows(&self, step: &Self::Step, x: &Self::Tensor, out: &mut Self::Tensor) -> Result<(), Error>;
 
     /// Waits for everything ordered so far and copies a tensor out, row by row.
     fn read(&self, x: &Self::Tensor, out: &mut Vec<f32>) -> Result<(), Error>;

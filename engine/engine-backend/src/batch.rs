@@ -42,13 +42,7 @@ pub struct ForwardBatch {
 
 impl ForwardBatch {
     /// Adds a sequence: its next tokens, the position of the first, and the table of all its KV blocks.
-    pub fn push(
-        &mut self,
-        tokens: &[u32],
-        position: u32,
-        blocks: impl IntoIterator<Item = u32>,
-        logits: LogitsWanted,
-    ) {
+    pub fn push(&mut self, tokens: &[u32], position: u32, blocks: impl IntoIterator<Item = u32>, logits: LogitsWanted) {
         let (tokens_start, blocks_start) = (self.tokens.len(), self.blocks.len());
         self.tokens.extend_from_slice(tokens);
         self.blocks.extend(blocks);
@@ -84,9 +78,7 @@ impl ForwardBatch {
 
     /// For each token, its position in its sequence.
     pub fn positions(&self) -> impl Iterator<Item = u32> + '_ {
-        self.sequences
-            .iter()
-            .flat_map(|sequence| (sequence.position..).take(sequence.tokens.len()))
+        self.sequences.iter().flat_map(|sequence| (sequence.position..).take(sequence.tokens.len()))
     }
 
     /// The rows of [`tokens`](Self::tokens) whose logits are wanted, in order.

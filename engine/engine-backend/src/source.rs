@@ -47,14 +47,12 @@ impl SourcePart<'_> {
 
     /// Widens every number to f32, in order.
     pub fn read_f32(&self) -> impl Iterator<Item = f32> + '_ {
-        self.bytes
-            .chunks_exact(self.dtype.bytes())
-            .map(|bytes| match (self.dtype, bytes) {
-                (DType::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
-                (DType::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
-                (DType::Bf16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
-                _ => unreachable!("chunks_exact hands out chunks of the type's size"),
-            })
+        self.bytes.chunks_exact(self.dtype.bytes()).map(|bytes| match (self.dtype, bytes) {
+            (DType::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
+            (DType::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
+            (DType::Bf16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
+            _ => unreachable!("chunks_exact hands out chunks of the type's size"),
+        })
     }
 }
 
@@ -73,10 +71,6 @@ impl Source<'_> {
     /// The type that every part has, or f32 if they differ.
     pub fn dtype(&self) -> DType {
         let first = self.parts.first().map_or(DType::F32, |part| part.dtype);
-        if self.parts.iter().all(|part| part.dtype == first) {
-            first
-        } else {
-            DType::F32
-        }
+        if self.parts.iter().all(|part| part.dtype == first) { first } else { DType::F32 }
     }
 }

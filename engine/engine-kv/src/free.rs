@@ -21,17 +21,8 @@ pub(crate) struct FreeList {
 impl FreeList {
     /// All of `blocks` blocks, the lowest in front.
     pub(crate) fn full(blocks: u32) -> FreeList {
-        let empty = Link {
-            before: NONE,
-            after: NONE,
-            listed: false,
-        };
-        let mut list = FreeList {
-            links: vec![empty; blocks as usize],
-            front: NONE,
-            back: NONE,
-            len: 0,
-        };
+        let empty = Link { before: NONE, after: NONE, listed: false };
+        let mut list = FreeList { links: vec![empty; blocks as usize], front: NONE, back: NONE, len: 0 };
         (0..blocks).for_each(|block| list.push_back(block));
         list
     }
@@ -61,11 +52,7 @@ impl FreeList {
     }
 
     pub(crate) fn remove(&mut self, block: u32) {
-        let Link {
-            before,
-            after,
-            listed,
-        } = self.links[block as usize];
+        let Link { before, after, listed } = self.links[block as usize];
         debug_assert!(listed, "block {block} is not free");
         self.links[block as usize].listed = false;
         self.len -= 1;
@@ -81,11 +68,7 @@ impl FreeList {
 
     fn link(&mut self, block: u32, before: u32, after: u32) {
         debug_assert!(!self.contains(block), "block {block} is already free");
-        self.links[block as usize] = Link {
-            before,
-            after,
-            listed: true,
-        };
+        self.links[block as usize] = Link { before, after, listed: true };
         self.len += 1;
         match before {
             NONE => self.front = block,

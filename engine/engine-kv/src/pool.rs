@@ -19,11 +19,7 @@ pub struct PoolConfig {
 
 impl Default for PoolConfig {
     fn default() -> PoolConfig {
-        PoolConfig {
-            blocks: 1024,
-            block_tokens: 16,
-            salt: 0,
-        }
+        PoolConfig { blocks: 1024, block_tokens: 16, salt: 0 }
     }
 }
 
@@ -79,24 +75,11 @@ impl BlockPool {
     /// # Panics
     /// If there are no blocks, or a block holds no tokens.
     pub fn new(config: PoolConfig) -> BlockPool {
-        let PoolConfig {
-            blocks,
-            block_tokens,
-            salt: _,
-        } = config;
-        assert!(
-            blocks > 0 && block_tokens > 0,
-            "a pool needs blocks, and blocks need tokens"
-        );
+        let PoolConfig { blocks, block_tokens, salt: _ } = config;
+        assert!(blocks > 0 && block_tokens > 0, "a pool needs blocks, and blocks need tokens");
         BlockPool {
             config,
-            blocks: vec![
-                Block {
-                    holders: 0,
-                    hash: None
-                };
-                blocks as usize
-            ],
+            blocks: vec![Block { holders: 0, hash: None }; blocks as usize],
             free: FreeList::full(blocks),
             cached: HashMap::new(),
             tokens: vec![0; blocks as usize * block_tokens as usize],
@@ -151,11 +134,7 @@ impl BlockPool {
 
     /// Begins a sequence without looking into the prefix cache.
     pub fn begin_uncached(&self) -> BlockTable {
-        BlockTable {
-            blocks: Vec::new(),
-            published: 0,
-            chain: ChainHash::root(self.config.salt),
-        }
+        BlockTable { blocks: Vec::new(), published: 0, chain: ChainHash::root(self.config.salt) }
     }
 
     /// Makes a table long enough for `tokens` tokens. All or nothing.
@@ -181,20 +160,14 @@ impl BlockPool {
     /// If the table is too short for `computed`.
     pub fn publish(&mut self, table: &mut BlockTable, computed: &[u32]) {
         let size = self.config.block_tokens as usize;
-        let full = computed
-            .chunks_exact(size)
-            .enumerate()
-            .skip(table.published);
+        let full = computed.chunks_exact(size).enumerate().skip(table.published);
         for (index, tokens) in full {
             let block = table.blocks[index];
             table.chain = table.chain.then(tokens);
             table.published = index + 1;
             // Two sequences may compute the same prefix side by side. The first stays; the other's copy is unnamed.
             if !self.cached.contains_key(&table.chain) {
-                debug_assert!(
-                    self.blocks[block.0 as usize].hash.is_none(),
-                    "a block fills once"
-                );
+                debug_assert!(self.blocks[block.0 as usize].hash.is_none(), "a block fills once");
                 self.cached.insert(table.chain, block);
                 self.blocks[block.0 as usize].hash = Some(table.chain);
                 let start = block.0 as usize * size;
@@ -258,35 +231,18 @@ impl BlockPool {
             holders[block.0 as usize] += 1;
         }
         let counted: Vec<u32> = self.blocks.iter().map(|block| block.holders).collect();
-        assert_eq!(
-            counted, holders,
-            "holders are exactly the tables that name a block"
-        );
+        assert_eq!(counted, holders, "holders are exactly the tables that name a block");
         let mut free: Vec<u32> = self.free.iter().collect();
         free.sort_unstable();
-        let unheld: Vec<u32> = (0..self.config.blocks)
-            .filter(|&block| holders[block as usize] == 0)
-            .collect();
+        let unheld: Vec<u32> = (0..self.config.blocks).filter(|&block| holders[block as usize] == 0).collect();
         assert_eq!(free, unheld, "free is exactly what nobody holds");
         assert_eq!(self.free.len() as usize, free.len());
         for (hash, block) in &self.cached {
-            assert_eq!(
-                self.blocks[block.0 as usize].hash,
-                Some(*hash),
-                "the cache points both ways"
-            );
+            assert_eq!(self.blocks[block.0 as usize].hash, Some(*hash), "the cache points both ways");
         }
-        let named = self
-            .blocks
-            .iter()
-            .filter(|block| block.hash.is_some())
-            .count();
+        let named = self.blocks.iter().filter(|block| block.hash.is_some()).count();
         assert_eq!(named, self.cached.len());
-        let Counters {
-            blocks_used,
-            blocks_total,
-            ..
-        } = self.counters();
+        let Counters { blocks_used, blocks_total, .. } = self.counters();
         assert_eq!(blocks_used + self.blocks_free(), blocks_total);
     }
 }

@@ -5,11 +5,7 @@ use proptest::prelude::*;
 use crate::{BlockPool, BlockTable, OutOfBlocks, PoolConfig};
 
 fn pool(blocks: u32) -> BlockPool {
-    BlockPool::new(PoolConfig {
-        blocks,
-        block_tokens: 4,
-        salt: 7,
-    })
+    BlockPool::new(PoolConfig { blocks, block_tokens: 4, salt: 7 })
 }
 
 /// A sequence that computed and published all of `tokens`.
@@ -21,10 +17,7 @@ fn computed(pool: &mut BlockPool, tokens: &[u32]) -> BlockTable {
 }
 
 fn indices(pool: &BlockPool, tokens: &[u32]) -> Vec<u32> {
-    pool.match_prefix(tokens)
-        .iter()
-        .map(|block| block.index())
-        .collect()
+    pool.match_prefix(tokens).iter().map(|block| block.index()).collect()
 }
 
 #[test]
@@ -34,11 +27,7 @@ fn a_hit_covers_full_blocks_and_leaves_a_token() {
     let table = computed(&mut pool, &tokens);
     assert_eq!(indices(&pool, &tokens), [0, 1]);
     assert_eq!(indices(&pool, &tokens[..9]), [0, 1]);
-    assert_eq!(
-        indices(&pool, &tokens[..8]),
-        [0],
-        "the eighth token must be computed"
-    );
+    assert_eq!(indices(&pool, &tokens[..8]), [0], "the eighth token must be computed");
     assert_eq!(indices(&pool, &tokens[..4]), [0; 0]);
     assert_eq!(indices(&pool, &[]), [0; 0]);
     pool.check(&[table]);
@@ -76,11 +65,7 @@ fn the_tail_of_a_prefix_is_evicted_first() {
     assert_eq!(indices(&pool, &tokens).len(), 3);
     let mut other = pool.begin(&[99]);
     pool.grow(&mut other, 1).unwrap();
-    assert_eq!(
-        indices(&pool, &tokens).len(),
-        2,
-        "one block of the tail is gone, the prefix stays"
-    );
+    assert_eq!(indices(&pool, &tokens).len(), 2, "one block of the tail is gone, the prefix stays");
     assert_eq!(pool.counters().evictions_total, 1);
     pool.check(&[other]);
 }
@@ -89,10 +74,7 @@ fn the_tail_of_a_prefix_is_evicted_first() {
 fn growing_beyond_the_pool_takes_nothing() {
     let mut pool = pool(2);
     let mut table = pool.begin(&[1]);
-    assert_eq!(
-        pool.grow(&mut table, 9),
-        Err(OutOfBlocks { wanted: 3, free: 2 })
-    );
+    assert_eq!(pool.grow(&mut table, 9), Err(OutOfBlocks { wanted: 3, free: 2 }));
     assert_eq!(pool.counters().blocks_used, 0);
     pool.check(&[table]);
 }
@@ -113,11 +95,7 @@ fn a_shared_prefix_is_held_once_by_each() {
 fn another_salt_is_another_cache() {
     let tokens = [1, 2, 3, 4, 5];
     let hash = |salt| {
-        let mut pool = BlockPool::new(PoolConfig {
-            blocks: 2,
-            block_tokens: 4,
-            salt,
-        });
+        let mut pool = BlockPool::new(PoolConfig { blocks: 2, block_tokens: 4, salt });
         computed(&mut pool, &tokens).chain
     };
     assert_ne!(hash(1), hash(2));
@@ -154,16 +132,8 @@ fn replay(blocks: u32, acts: Vec<Act>) {
                 let mut table = pool.begin(&tokens);
                 let known = table.blocks().len() * 4;
                 assert!(known < tokens.len(), "a token is left to compute");
-                let held: Vec<u32> = table
-                    .blocks()
-                    .iter()
-                    .flat_map(|block| memory[block.index() as usize])
-                    .collect();
-                assert_eq!(
-                    held,
-                    tokens[..known],
-                    "a hit holds exactly the prompt's prefix"
-                );
+                let held: Vec<u32> = table.blocks().iter().flat_map(|block| memory[block.index() as usize]).collect();
+                assert_eq!(held, tokens[..known], "a hit holds exactly the prompt's prefix");
                 if pool.grow(&mut table, tokens.len() as u32).is_ok() {
                     write(&mut memory, &table, &tokens);
                     pool.publish(&mut table, &tokens);
@@ -191,16 +161,8 @@ fn replay(blocks: u32, acts: Vec<Act>) {
         }
         pool.check(&tables);
         for (table, content) in tables.iter().zip(&contents) {
-            let held: Vec<u32> = table
-                .blocks()
-                .iter()
-                .flat_map(|block| memory[block.index() as usize])
-                .collect();
-            assert_eq!(
-                held[..content.len()],
-                content[..],
-                "nobody wrote into a held block"
-            );
+            let held: Vec<u32> = table.blocks().iter().flat_map(|block| memory[block.index() as usize]).collect();
+            assert_eq!(held[..content.len()], content[..], "nobody wrote into a held block");
         }
     }
     tables.drain(..).for_each(|table| pool.release(table));

@@ -18,8 +18,15 @@ const INDEX: &str = "model.safetensors.index.json";
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     shards: Vec<Shard>,
+    /// If there are several.
+    index: Option<Index>,
+}
+
+#[derive(Debug)]
+struct Index {
+    path: PathBuf,
     /// From a tensor to its shard.
-    index: HashMap<String, usize>,
+    places: HashMap<String, usize>,
 }
 
 #[derive(Debug)]
@@ -51,12 +58,20 @@ impl Checkpoint {
 
     /// The bytes of a tensor that must have this shape.
     pub(crate) fn tensor(&self, name: &str, expected: &[usize]) -> Result<SourcePart<'_>, LoadError> {
-        let shard = &self.shards[self.index.get(name).copied().unwrap_or(0)];
-        let path = || shard.path.clone();
-        let Some(stored) = shard.metadata.info(name) else {
-            let (name, expected) = (name.to_owned(), expected.to_vec());
-            return Err(LoadError::TensorMissing { path: path(), name, expected });
+        let place = match &self.index {
+            None => Ok(0),
+            Some(index) => index.places.get(name).copied().ok_or(&index.path),
         };
+        let found = place.and_then(|place| {
+            let shard = &self.shards[place];
+            Ok((shard, shard.metadata.info(name).ok_or(&shard.path)?))
+        });
+        let (shard, stored) = found.map_err(|path| LoadError::TensorMissing {
+            path: path.clone(),
+            name: name.to_owned(),
+            expected: expected.to_vec(),
+        })?;
+        let path = || shard.path.clone();
         if stored.shape != expected {
             return Err(LoadError::TensorShape {
                 path: path(),
@@ -79,12 +94,12 @@ impl Checkpoint {
     }
 
     fn of_single(path: PathBuf) -> Result<Checkpoint, LoadError> {
-        Ok(Checkpoint { shards: vec![Shard::open(path)?], index: HashMap::new() })
+        Ok(Checkpoint { shards: vec![Shard::open(path)?], index: None })
     }
 
-    fn of_shards(dir: &Path, index: &Path) -> Result<Checkpoint, LoadError> {
-        let text = std::fs::read(index).map_err(|source| LoadError::Read { path: index.to_owned(), source })?;
-        let json = |reason: String| LoadError::Json { path: index.to_owned(), reason };
+    fn of_shards(dir: &Path, path: &Path) -> Result<Checkpoint, LoadError> {
+        let text = std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let json = |reason: String| LoadError::Json { path: path.to_owned(), reason };
         let IndexFile { weight_map } = serde_json::from_slice(&text).map_err(|error| json(error.to_string()))?;
         let mut files: Vec<&String> = weight_map.values().collect();
         files.sort_unstable();
@@ -96,7 +111,8 @@ impl Checkpoint {
             return Err(json(format!("weight_map names {outside}, which is not a plain file name")));
         }
         let place: HashMap<&String, usize> = files.iter().copied().zip(0..).collect();
-        let index = weight_map.iter().map(|(name, file)| (name.clone(), place[file])).collect();
+        let places = weight_map.iter().map(|(name, file)| (name.clone(), place[file])).collect();
+        let index = Some(Index { path: path.to_owned(), places });
         let shards: Result<Vec<Shard>, LoadError> = files.iter().map(|file| Shard::open(dir.join(file))).collect();
         Ok(Checkpoint { shards: shards?, index })
     }

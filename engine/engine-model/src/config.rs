@@ -165,6 +165,9 @@ fn refuse_what_changes_the_numbers(fields: &Fields, architecture: Architecture) 
     if fields.has("quantization_config") {
         return Err(fields.wrong("quantization_config", "absent: quantised weights are not read".to_owned()));
     }
+    if fields.has("partial_rotary_factor") && fields.positive("partial_rotary_factor")? != 1.0 {
+        return Err(fields.wrong("partial_rotary_factor", "1 or absent".to_owned()));
+    }
     if architecture == Architecture::Qwen2 && fields.flag("use_sliding_window")? == Some(true) {
         return Err(fields.wrong("use_sliding_window", "false".to_owned()));
     }
@@ -189,15 +192,22 @@ fn rope(fields: &Fields) -> Result<(f64, RopeScaling), LoadError> {
     let scaling = match scaling.text(field)?.as_deref() {
         None | Some("default") => RopeScaling::None,
         Some("linear") => RopeScaling::Linear { factor: scaling.positive("factor")? },
-        Some("llama3") => RopeScaling::Llama3 {
-            factor: scaling.positive("factor")?,
-            low_freq_factor: scaling.positive("low_freq_factor")?,
-            high_freq_factor: scaling.positive("high_freq_factor")?,
-            original_context_tokens: scaling.count_u32("original_max_position_embeddings")?,
-        },
+        Some("llama3") => llama3(&scaling)?,
         Some(_) => {
             return Err(scaling.wrong(field, "\"default\", \"linear\" or \"llama3\"".to_owned()));
         }
     };
     Ok((theta, scaling))
+}
+
+fn llama3(scaling: &Fields) -> Result<RopeScaling, LoadError> {
+    let factor = scaling.positive("factor")?;
+    let low_freq_factor = scaling.positive("low_freq_factor")?;
+    let high_freq_factor = scaling.positive("high_freq_factor")?;
+    if high_freq_factor <= low_freq_factor {
+        let expected = format!("above low_freq_factor ({low_freq_factor})");
+        return Err(scaling.wrong("high_freq_factor", expected));
+    }
+    let original_context_tokens = scaling.count_u32("original_max_position_embeddings")?;
+    Ok(RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context_tokens })
 }

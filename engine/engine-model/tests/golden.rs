@@ -2,6 +2,8 @@
 //!
 //! `golden/make.py` recorded what transformers says. Checkpoints are made up here from their seed, not stored.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 #[path = "golden/cases.rs"]
 mod cases;
 

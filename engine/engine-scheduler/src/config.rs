@@ -25,11 +25,6 @@ pub struct SchedulerConfig {
 
 impl Default for SchedulerConfig {
     fn default() -> SchedulerConfig {
-        SchedulerConfig {
-            step_tokens_max: 512,
-            running_max: 64,
-            waiting_max: 256,
-            prefix_caching: PrefixCaching::On,
-        }
+        SchedulerConfig { step_tokens_max: 512, running_max: 64, waiting_max: 256, prefix_caching: PrefixCaching::On }
     }
 }

@@ -14,10 +14,7 @@ pub struct StepPlan {
 impl StepPlan {
     /// Tokens of all sequences together; never above `step_tokens_max`.
     pub fn tokens(&self) -> usize {
-        self.sequences
-            .iter()
-            .map(|sequence| sequence.tokens.len())
-            .sum()
+        self.sequences.iter().map(|sequence| sequence.tokens.len()).sum()
     }
 
     /// Whether there is nothing to compute.

@@ -5,9 +5,7 @@ use std::collections::VecDeque;
 use engine_kv::{BlockPool, Counters};
 
 use crate::sequence::Sequence;
-use crate::{
-    PlannedSequence, PrefixCaching, SchedulerConfig, SequenceId, SequenceRequest, Stats, StepPlan,
-};
+use crate::{PlannedSequence, PrefixCaching, SchedulerConfig, SequenceId, SequenceRequest, Stats, StepPlan};
 
 /// Why a sequence was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,22 +57,12 @@ impl Scheduler {
     /// # Panics
     /// If `running_max` is zero or above `step_tokens_max`.
     pub fn new(config: SchedulerConfig, pool: BlockPool) -> Scheduler {
-        let SchedulerConfig {
-            step_tokens_max,
-            running_max,
-            ..
-        } = config;
+        let SchedulerConfig { step_tokens_max, running_max, .. } = config;
         assert!(
             (1..=step_tokens_max).contains(&running_max),
             "running_max ({running_max}) must be between 1 and step_tokens_max ({step_tokens_max})"
         );
-        Scheduler {
-            config,
-            pool,
-            running: Vec::new(),
-            waiting: VecDeque::new(),
-            totals: Stats::default(),
-        }
+        Scheduler { config, pool, running: Vec::new(), waiting: VecDeque::new(), totals: Stats::default() }
     }
 
     /// Takes a sequence into the queue.
@@ -85,20 +73,14 @@ impl Scheduler {
         }
         // The last sampled token is never computed, so it needs no room.
         let tokens = request.prompt.len() as u64 + u64::from(request.output_tokens_max) - 1;
-        let tokens_max =
-            u64::from(self.pool.counters().blocks_total) * u64::from(self.pool.block_tokens());
+        let tokens_max = u64::from(self.pool.counters().blocks_total) * u64::from(self.pool.block_tokens());
         if tokens > tokens_max.min(u64::from(u32::MAX - 1)) {
             return Err(Refusal::TooLong { tokens, tokens_max });
         }
         if self.waiting.len() >= waiting_max as usize {
             return Err(Refusal::QueueFull { waiting_max });
         }
-        if self
-            .running
-            .iter()
-            .chain(&self.waiting)
-            .any(|sequence| sequence.id == request.id)
-        {
+        if self.running.iter().chain(&self.waiting).any(|sequence| sequence.id == request.id) {
             return Err(Refusal::Duplicate(request.id));
         }
         self.waiting.push_back(Sequence::of(request));
@@ -107,9 +89,7 @@ impl Scheduler {
 
     /// Chooses what the next step computes. A plan that was not committed is forgotten.
     pub fn plan(&mut self) -> StepPlan {
-        self.running
-            .iter_mut()
-            .for_each(|sequence| sequence.planned = 0);
+        self.running.iter_mut().for_each(|sequence| sequence.planned = 0);
         let mut budget = self.config.step_tokens_max;
         let preemptions_before = self.totals.preemptions_total;
         // Decodes first, one token each: a long prompt must not make every stream stutter.
@@ -133,10 +113,7 @@ impl Scheduler {
                 continue;
             }
             sequence.computed += planned;
-            let token = sampled
-                .iter()
-                .find(|(id, _)| *id == sequence.id)
-                .map(|(_, token)| *token);
+            let token = sampled.iter().find(|(id, _)| *id == sequence.id).map(|(_, token)| *token);
             match (sequence.left(), token) {
                 (0, Some(token)) => sequence.tokens.push(token),
                 (0, None) => sequence.computed -= 1,
@@ -158,11 +135,9 @@ impl Scheduler {
         let running = self.running.iter().position(|sequence| sequence.id == id);
         let sequence = match running {
             Some(index) => Some(self.running.remove(index)),
-            None => self
-                .waiting
-                .iter()
-                .position(|sequence| sequence.id == id)
-                .and_then(|index| self.waiting.remove(index)),
+            None => {
+                self.waiting.iter().position(|sequence| sequence.id == id).and_then(|index| self.waiting.remove(index))
+            }
         };
         let found = sequence.is_some();
         if let Some(sequence) = sequence {
@@ -183,12 +158,7 @@ impl Scheduler {
 
     /// The scheduler in numbers.
     pub fn stats(&self) -> Stats {
-        let Counters {
-            blocks_used,
-            blocks_total,
-            blocks_cached,
-            evictions_total,
-        } = self.pool.counters();
+        let Counters { blocks_used, blocks_total, blocks_cached, evictions_total } = self.pool.counters();
         let length = |len: usize| u32::try_from(len).expect("bounded by the config");
         Stats {
             running: length(self.running.len()),
@@ -214,10 +184,7 @@ impl Scheduler {
                 continue;
             }
             let tokens = sequence.left().min(*budget);
-            match self
-                .pool
-                .grow(&mut sequence.table, sequence.computed + tokens)
-            {
+            match self.pool.grow(&mut sequence.table, sequence.computed + tokens) {
                 Ok(()) => {
                     sequence.planned = tokens;
                     *budget -= tokens;
@@ -302,8 +269,6 @@ impl Scheduler {
                 cached_tokens: sequence.cached_tokens.unwrap_or(0),
             }
         });
-        StepPlan {
-            sequences: sequences.collect(),
-        }
+        StepPlan { sequences: sequences.collect() }
     }
 }

@@ -38,11 +38,7 @@ pub(crate) struct Sequence {
 
 impl Sequence {
     pub(crate) fn of(request: SequenceRequest) -> Sequence {
-        let SequenceRequest {
-            id,
-            prompt,
-            output_tokens_max,
-        } = request;
+        let SequenceRequest { id, prompt, output_tokens_max } = request;
         Sequence {
             id,
             prompt_tokens: u32::try_from(prompt.len()).expect("enqueue bounds a prompt"),

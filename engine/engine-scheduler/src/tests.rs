@@ -5,40 +5,21 @@ use std::collections::BTreeMap;
 use engine_kv::{BlockPool, PoolConfig};
 use proptest::prelude::*;
 
-use crate::{
-    PrefixCaching, Refusal, Scheduler, SchedulerConfig, SequenceId, SequenceRequest, Stats,
-    StepPlan,
-};
+use crate::{PrefixCaching, Refusal, Scheduler, SchedulerConfig, SequenceId, SequenceRequest, Stats, StepPlan};
 
 const BLOCK_TOKENS: u32 = 4;
 
 fn config(step_tokens_max: u32, running_max: u32) -> SchedulerConfig {
     let prefix_caching = PrefixCaching::On;
-    SchedulerConfig {
-        step_tokens_max,
-        running_max,
-        waiting_max: 64,
-        prefix_caching,
-    }
+    SchedulerConfig { step_tokens_max, running_max, waiting_max: 64, prefix_caching }
 }
 
 fn scheduler(config: SchedulerConfig, blocks: u32) -> Scheduler {
-    Scheduler::new(
-        config,
-        BlockPool::new(PoolConfig {
-            blocks,
-            block_tokens: BLOCK_TOKENS,
-            salt: 0,
-        }),
-    )
+    Scheduler::new(config, BlockPool::new(PoolConfig { blocks, block_tokens: BLOCK_TOKENS, salt: 0 }))
 }
 
 fn request(id: u64, prompt: &[u32], output_tokens_max: u32) -> SequenceRequest {
-    SequenceRequest {
-        id: SequenceId(id),
-        prompt: prompt.to_vec(),
-        output_tokens_max,
-    }
+    SequenceRequest { id: SequenceId(id), prompt: prompt.to_vec(), output_tokens_max }
 }
 
 /// A "model" whose next token is a hash of everything its cache shows: a wrong block changes the text.
@@ -48,9 +29,7 @@ struct Toy {
 
 impl Toy {
     fn new(blocks: u32) -> Toy {
-        Toy {
-            memory: vec![u32::MAX; (blocks * BLOCK_TOKENS) as usize],
-        }
+        Toy { memory: vec![u32::MAX; (blocks * BLOCK_TOKENS) as usize] }
     }
 
     fn forward(&mut self, plan: &StepPlan) -> Vec<(SequenceId, u32)> {
@@ -63,26 +42,17 @@ impl Toy {
                 self.memory[slot(&sequence.blocks, position)] = token;
             }
         }
-        let wanting = plan
-            .sequences
-            .iter()
-            .filter(|sequence| sequence.wants_logits);
+        let wanting = plan.sequences.iter().filter(|sequence| sequence.wants_logits);
         let read = |sequence: &crate::PlannedSequence| -> Vec<u32> {
             let end = sequence.position + sequence.tokens.len() as u32;
-            (0..end)
-                .map(|position| self.memory[slot(&sequence.blocks, position)])
-                .collect()
+            (0..end).map(|position| self.memory[slot(&sequence.blocks, position)]).collect()
         };
-        wanting
-            .map(|sequence| (sequence.id, next_token(&read(sequence))))
-            .collect()
+        wanting.map(|sequence| (sequence.id, next_token(&read(sequence)))).collect()
     }
 }
 
 fn next_token(tokens: &[u32]) -> u32 {
-    tokens.iter().fold(17u32, |hash, token| {
-        hash.wrapping_mul(31).wrapping_add(token + 1)
-    }) % 3
+    tokens.iter().fold(17u32, |hash, token| hash.wrapping_mul(31).wrapping_add(token + 1)) % 3
 }
 
 /// What the toy says to a prompt when nothing is cached, shared or preempted.
@@ -109,10 +79,7 @@ fn a_long_prompt_is_computed_in_chunks_beside_a_decode() {
     step(&mut scheduler, &mut toy);
     scheduler.enqueue(request(2, &[5; 15], 1)).unwrap();
     let shares = |plan: StepPlan| -> Vec<(u64, usize, bool)> {
-        plan.sequences
-            .iter()
-            .map(|s| (s.id.0, s.tokens.len(), s.wants_logits))
-            .collect()
+        plan.sequences.iter().map(|s| (s.id.0, s.tokens.len(), s.wants_logits)).collect()
     };
     let plan = scheduler.plan();
     let sampled = toy.forward(&plan);
@@ -126,31 +93,16 @@ fn a_long_prompt_is_computed_in_chunks_beside_a_decode() {
 fn a_sequence_that_can_never_fit_is_refused() {
     let mut scheduler = scheduler(config(8, 4), 4);
     let refused = scheduler.enqueue(request(1, &[0; 10], 8));
-    assert_eq!(
-        refused,
-        Err(Refusal::TooLong {
-            tokens: 17,
-            tokens_max: 16
-        })
-    );
+    assert_eq!(refused, Err(Refusal::TooLong { tokens: 17, tokens_max: 16 }));
     assert_eq!(scheduler.enqueue(request(1, &[0; 10], 7)), Ok(()));
     assert_eq!(scheduler.enqueue(request(2, &[], 7)), Err(Refusal::Empty));
     assert_eq!(scheduler.enqueue(request(2, &[1], 0)), Err(Refusal::Empty));
-    assert_eq!(
-        scheduler.enqueue(request(1, &[1], 1)),
-        Err(Refusal::Duplicate(SequenceId(1)))
-    );
+    assert_eq!(scheduler.enqueue(request(1, &[1], 1)), Err(Refusal::Duplicate(SequenceId(1))));
 }
 
 #[test]
 fn a_full_queue_refuses() {
-    let mut scheduler = scheduler(
-        SchedulerConfig {
-            waiting_max: 1,
-            ..config(8, 1)
-        },
-        4,
-    );
+    let mut scheduler = scheduler(SchedulerConfig { waiting_max: 1, ..config(8, 1) }, 4);
     scheduler.enqueue(request(1, &[1], 1)).unwrap();
     let refused = scheduler.enqueue(request(2, &[1], 1));
     assert_eq!(refused, Err(Refusal::QueueFull { waiting_max: 1 }));
@@ -164,9 +116,7 @@ fn the_newest_gives_way_and_comes_back() {
     let mut output = BTreeMap::<u64, Vec<u32>>::new();
     while !scheduler.is_idle() {
         let (sampled, _) = step(&mut scheduler, &mut toy);
-        sampled
-            .iter()
-            .for_each(|(id, token)| output.entry(id.0).or_default().push(*token));
+        sampled.iter().for_each(|(id, token)| output.entry(id.0).or_default().push(*token));
     }
     assert!(scheduler.stats().preemptions_total > 0);
     assert_eq!(output[&1], alone(&[1, 2, 3], 8));
@@ -181,17 +131,10 @@ fn an_equal_prefix_is_computed_once() {
     step(&mut scheduler, &mut toy);
     scheduler.enqueue(request(2, &prompt, 1)).unwrap();
     let plan = scheduler.plan();
-    assert_eq!(
-        (plan.sequences[0].position, plan.sequences[0].cached_tokens),
-        (8, 8)
-    );
+    assert_eq!((plan.sequences[0].position, plan.sequences[0].cached_tokens), (8, 8));
     let sampled = toy.forward(&plan);
     assert_eq!(sampled, [(SequenceId(2), alone(&prompt, 1)[0])]);
-    let Stats {
-        prompt_tokens_total,
-        cached_tokens_total,
-        ..
-    } = scheduler.stats();
+    let Stats { prompt_tokens_total, cached_tokens_total, .. } = scheduler.stats();
     assert_eq!((prompt_tokens_total, cached_tokens_total), (20, 8));
 }
 
@@ -202,13 +145,7 @@ fn a_missing_sample_is_computed_again() {
     toy.forward(&scheduler.plan());
     assert!(scheduler.commit(&[]).is_empty());
     let plan = scheduler.plan();
-    assert_eq!(
-        (
-            plan.sequences[0].tokens.as_slice(),
-            plan.sequences[0].position
-        ),
-        (&[4][..], 3)
-    );
+    assert_eq!((plan.sequences[0].tokens.as_slice(), plan.sequences[0].position), (&[4][..], 3));
     let sampled = toy.forward(&plan);
     assert_eq!(scheduler.commit(&sampled), [SequenceId(1)]);
 }
@@ -247,12 +184,8 @@ enum Act {
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let enqueue = (prop::collection::vec(0u32..2, 1..30), 1u32..12).prop_map(
-        |(prompt, output_tokens_max)| Act::Enqueue {
-            prompt,
-            output_tokens_max,
-        },
-    );
+    let enqueue = (prop::collection::vec(0u32..2, 1..30), 1u32..12)
+        .prop_map(|(prompt, output_tokens_max)| Act::Enqueue { prompt, output_tokens_max });
     let act = prop_oneof![
         6 => enqueue,
         12 => Just(Act::Step),
@@ -288,10 +221,7 @@ impl Watched {
 
     fn act(&mut self, act: Act) {
         match act {
-            Act::Enqueue {
-                prompt,
-                output_tokens_max,
-            } => {
+            Act::Enqueue { prompt, output_tokens_max } => {
                 self.enqueued += 1;
                 let request = request(self.enqueued, &prompt, output_tokens_max);
                 if self.scheduler.enqueue(request.clone()).is_ok() {
@@ -307,10 +237,7 @@ impl Watched {
 
     fn cancel(&mut self, id: Option<SequenceId>) {
         if let Some(id) = id {
-            assert!(
-                self.scheduler.cancel(id),
-                "whoever is alive can be cancelled"
-            );
+            assert!(self.scheduler.cancel(id), "whoever is alive can be cancelled");
             self.alive.remove(&id);
         }
     }
@@ -337,19 +264,13 @@ impl Watched {
     }
 
     fn drain(&mut self) {
-        let work = self
-            .alive
-            .values()
-            .map(|r| r.prompt.len() + r.output_tokens_max as usize);
+        let work = self.alive.values().map(|r| r.prompt.len() + r.output_tokens_max as usize);
         // The oldest advances by a token a step, whatever the others do.
         let steps_max: usize = work.sum();
         for _ in 0..steps_max {
             self.step(None);
         }
-        assert!(
-            self.scheduler.is_idle(),
-            "everybody ends within {steps_max} steps"
-        );
+        assert!(self.scheduler.is_idle(), "everybody ends within {steps_max} steps");
         assert_eq!(self.scheduler.stats().blocks_used, 0, "no block leaks");
     }
 }
