@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::Error;
 
+/// hyper reads into a buffer that is never smaller.
+const HEAD_BYTES_LEAST: usize = 8192;
+
 /// The settings of one engine process. [`Config::new`] gives every bound its ordinary value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -35,6 +38,8 @@ pub struct Config {
     pub connections_max: usize,
     /// Most requests being read, tokenised, run or answered; more are answered 503.
     pub requests_max: usize,
+    /// Largest request head: its line and its headers. At least 8192.
+    pub head_bytes_max: usize,
     /// Longest wait for a request's head.
     pub head_wait_max: Duration,
     /// Longest wait for a request's body.
@@ -59,6 +64,7 @@ impl Config {
             body_bytes_max: 4 << 20,
             connections_max: 1024,
             requests_max: 1024,
+            head_bytes_max: 64 << 10,
             head_wait_max: Duration::from_secs(10),
             body_wait_max: Duration::from_secs(30),
             drain_wait_max: Duration::from_secs(20),
@@ -88,6 +94,9 @@ impl Config {
         ];
         match counts.into_iter().find(|(_, count)| *count == 0) {
             Some((name, _)) => Err(Error::Config { name, wanted: "at least 1" }),
+            None if self.head_bytes_max < HEAD_BYTES_LEAST => {
+                Err(Error::Config { name: "head_bytes_max", wanted: "at least 8192" })
+            }
             None if self.step_tokens_max < self.running_max => {
                 Err(Error::Config { name: "step_tokens_max", wanted: "at least running_max" })
             }

@@ -17,17 +17,24 @@ use tokio::task::JoinSet;
 pub(crate) struct Connections {
     pub routes: Router,
     pub permits: Arc<Semaphore>,
-    pub head_wait_max: Duration,
+    pub head_bounds: HeadBounds,
     pub graceful: GracefulShutdown,
     pub tasks: JoinSet<()>,
+}
+
+/// A request head's bounds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadBounds {
+    pub bytes_max: usize,
+    pub wait_max: Duration,
 }
 
 /// How long to leave a listener alone that cannot give connections: most often the process is out of files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 impl Connections {
-    pub fn new(routes: Router, permits: Arc<Semaphore>, head_wait_max: Duration) -> Connections {
-        Connections { routes, permits, head_wait_max, graceful: GracefulShutdown::new(), tasks: JoinSet::new() }
+    pub fn new(routes: Router, permits: Arc<Semaphore>, head_bounds: HeadBounds) -> Connections {
+        Connections { routes, permits, head_bounds, graceful: GracefulShutdown::new(), tasks: JoinSet::new() }
     }
 
     /// Takes connections until `stop`.
@@ -61,7 +68,8 @@ impl Connections {
         let service = TowerToHyperService::new(self.routes.clone());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.head_wait_max)
+            .header_read_timeout(self.head_bounds.wait_max)
+            .max_buf_size(self.head_bounds.bytes_max)
             .serve_connection(TokioIo::new(stream), service);
         let connection = self.graceful.watch(connection);
         self.tasks.spawn(async move {

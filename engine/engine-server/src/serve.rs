@@ -13,7 +13,7 @@ use telemetry::Telemetry;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use crate::connections::Connections;
+use crate::connections::{Connections, HeadBounds};
 use crate::driver::{Driver, Job, View};
 use crate::load::{Loaded, load};
 use crate::metrics::Metrics;
@@ -139,7 +139,8 @@ async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let permits = server.connections.clone();
-    let mut connections = Connections::new(http::routes(server.clone()), permits, config.head_wait_max);
+    let head_bounds = HeadBounds { bytes_max: config.head_bytes_max, wait_max: config.head_wait_max };
+    let mut connections = Connections::new(http::routes(server.clone()), permits, head_bounds);
     let stop = async {
         tokio::select! {
             () = shutdown => None,

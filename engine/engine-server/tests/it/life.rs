@@ -9,8 +9,9 @@ use http::Method;
 use http_body_util::BodyExt;
 use serde_json::json;
 use telemetry::Telemetry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Engine, config, config_of, frames, fresh_checkpoint};
+use crate::harness::{Engine, PATIENCE, config, config_of, frames, fresh_checkpoint};
 
 fn long_stream() -> String {
     json!({ "model": "tiny", "prompt": "Hello", "max_tokens": 1900, "stream": true, "temperature": 0 }).to_string()
@@ -84,6 +85,54 @@ async fn connections_are_bounded() {
     let mut byte = [0];
     let nothing = second.try_read(&mut byte).unwrap_err();
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+/// Sends bytes on a connection of its own, and reads until the engine closes it.
+async fn raw(engine: &Engine, bytes: &[u8]) -> String {
+    let mut stream = tokio::net::TcpStream::connect(engine.address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("it must close").unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn slow_clients_are_not_waited_for_long() {
+    let wait = Duration::from_millis(50);
+    let engine = Engine::start_with(Config { head_wait_max: wait, body_wait_max: wait, ..config() }).await;
+    assert_eq!(raw(&engine, b"POST /v1/completions HTTP/1.1\r\nhost: x\r\n").await, "");
+    let answer = raw(&engine, b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{").await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("body_too_slow"), "{answer}");
+}
+
+#[tokio::test]
+async fn heads_are_bounded() {
+    let engine = Engine::start_with(Config { head_bytes_max: 8192, ..config() }).await;
+    let head = format!("GET /health HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "x".repeat(10_000));
+    assert!(raw(&engine, head.as_bytes()).await.starts_with("HTTP/1.1 431 "));
+}
+
+/// Weights that are no numbers: each request is told, and the engine goes on.
+#[tokio::test]
+async fn a_model_that_computes_nonsense_is_the_servers_fault() {
+    let dir = fresh_checkpoint();
+    let path = dir.path().join("model.safetensors");
+    let mut weights = std::fs::read(&path).unwrap();
+    let header = usize::try_from(u64::from_le_bytes(weights[..8].try_into().unwrap())).unwrap();
+    weights[8 + header..].fill(0xff);
+    std::fs::write(&path, weights).unwrap();
+    let engine = Engine::start_with(config_of(dir.path())).await;
+    let ask = |stream: bool| json!({ "model": "tiny", "prompt": "Hello", "stream": stream });
+    let whole = engine.post("/v1/completions", &ask(false)).await;
+    assert_eq!(whole.status, 500);
+    assert_eq!(whole.json()["error"]["type"], "server_error");
+    let stream = engine.post("/v1/completions", &ask(true)).await.text();
+    insta::assert_snapshot!(stream);
+    let failed = "headworks_engine_requests_total{endpoint=\"completions\",outcome=\"failed\"}";
+    assert_eq!(engine.metric(failed).await, 2.0);
+    assert_eq!(engine.get("/health").await.status, 200);
+    assert_eq!(engine.state().await.kv_blocks_used, 0);
 }
 
 async fn why_not(config: Config) -> Error {
