@@ -44,7 +44,8 @@ export class Page {
     return page;
   }
 
-  picture(name, options = {}) {
+  async picture(name, options = {}) {
+    if (options.fullPage) await this.tab.evaluate(() => window.scrollTo(0, 0));
     return this.tab.screenshot({ path: `${this.out}/${name}.png`, animations: 'disabled', ...options });
   }
 

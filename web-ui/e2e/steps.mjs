@@ -275,6 +275,12 @@ export async function signIn({ page, token }) {
   await live(page);
 }
 
+export async function still({ page }) {
+  const shift = await page.layoutShift();
+  check(shift < SHIFT_MAX, `the page moved by less than ${SHIFT_MAX}: ${JSON.stringify(await page.tab.evaluate(() => window.shifts))}`);
+  return `layout shift ${shift.toFixed(4)}`;
+}
+
 export async function narrow({ page }) {
   for (const width of [1100, 768, 380]) {
     await page.tab.setViewportSize({ width, height: 900 });
