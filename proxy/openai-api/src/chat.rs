@@ -54,11 +54,7 @@ impl ChatRequest {
         let messages = take_messages(&mut fields)?;
         let mut options = Options::take(&mut fields)?;
         options.logprobs = take_logprobs(&mut fields)?;
-        Ok(ChatRequest {
-            model,
-            messages,
-            options,
-        })
+        Ok(ChatRequest { model, messages, options })
     }
 }
 
@@ -74,11 +70,7 @@ fn take_messages(fields: &mut Fields) -> Result<Vec<Message>, ErrorBody> {
     let wanted = "a list of at least one message";
     match fields.require("messages", wanted)? {
         Value::Array(list) if list.is_empty() => Err(invalid("messages", wanted, "an empty list")),
-        Value::Array(list) => list
-            .into_iter()
-            .enumerate()
-            .map(|(at, value)| message(at, value))
-            .collect(),
+        Value::Array(list) => list.into_iter().enumerate().map(|(at, value)| message(at, value)).collect(),
         other => Err(invalid("messages", wanted, &shown(&other))),
     }
 }
@@ -86,34 +78,19 @@ fn take_messages(fields: &mut Fields) -> Result<Vec<Message>, ErrorBody> {
 fn message(at: usize, value: Value) -> Result<Message, ErrorBody> {
     let here = format!("messages[{at}]");
     let Value::Object(mut object) = value else {
-        return Err(invalid(
-            &here,
-            "an object with 'role' and 'content'",
-            &shown(&value),
-        ));
+        return Err(invalid(&here, "an object with 'role' and 'content'", &shown(&value)));
     };
     let role = object.remove("role").unwrap_or(Value::Null);
     let found = shown(&role);
-    let role: Role = serde_json::from_value(role).map_err(|_| {
-        invalid(
-            &format!("{here}.role"),
-            "one of system, developer, user, assistant, tool",
-            &found,
-        )
-    })?;
+    let role: Role = serde_json::from_value(role)
+        .map_err(|_| invalid(&format!("{here}.role"), "one of system, developer, user, assistant, tool", &found))?;
     let content = match object.remove("content").unwrap_or(Value::Null) {
         // An assistant's message that only called tools has no text.
         Value::Null if role == Role::Assistant => String::new(),
         content => text_of(&format!("{here}.content"), content)?,
     };
-    let name = object
-        .remove("name")
-        .and_then(|name| name.as_str().map(str::to_owned));
-    Ok(Message {
-        role,
-        content,
-        name,
-    })
+    let name = object.remove("name").and_then(|name| name.as_str().map(str::to_owned));
+    Ok(Message { role, content, name })
 }
 
 fn text_of(here: &str, content: Value) -> Result<String, ErrorBody> {
@@ -121,10 +98,7 @@ fn text_of(here: &str, content: Value) -> Result<String, ErrorBody> {
     match content {
         Value::String(text) => Ok(text),
         Value::Array(parts) => {
-            let texts = parts
-                .into_iter()
-                .enumerate()
-                .map(|(at, part)| part_text(&format!("{here}[{at}]"), part));
+            let texts = parts.into_iter().enumerate().map(|(at, part)| part_text(&format!("{here}[{at}]"), part));
             Ok(texts.collect::<Result<Vec<_>, _>>()?.join("\n"))
         }
         other => Err(invalid(here, wanted, &shown(&other))),
@@ -134,20 +108,12 @@ fn text_of(here: &str, content: Value) -> Result<String, ErrorBody> {
 fn part_text(here: &str, part: Value) -> Result<String, ErrorBody> {
     let wanted = "{\"type\":\"text\",\"text\":\"…\"} (text is all this server reads)";
     match part {
-        Value::Object(mut part) if part.get("type").is_some_and(|kind| kind == "text") => {
-            match part.remove("text") {
-                Some(Value::String(text)) => Ok(text),
-                other => Err(invalid(
-                    &format!("{here}.text"),
-                    "a string",
-                    &shown(&other.unwrap_or(Value::Null)),
-                )),
-            }
-        }
+        Value::Object(mut part) if part.get("type").is_some_and(|kind| kind == "text") => match part.remove("text") {
+            Some(Value::String(text)) => Ok(text),
+            other => Err(invalid(&format!("{here}.text"), "a string", &shown(&other.unwrap_or(Value::Null)))),
+        },
         Value::Object(part) => {
-            let kind = part
-                .get("type")
-                .map_or_else(|| "an object without 'type'".to_owned(), shown);
+            let kind = part.get("type").map_or_else(|| "an object without 'type'".to_owned(), shown);
             Err(invalid(here, wanted, &kind))
         }
         other => Err(invalid(here, wanted, &shown(&other))),
@@ -155,21 +121,14 @@ fn part_text(here: &str, part: Value) -> Result<String, ErrorBody> {
 }
 
 fn take_logprobs(fields: &mut Fields) -> Result<Option<u32>, ErrorBody> {
-    let wanted = fields
-        .take_as::<bool>("logprobs", "true or false")?
-        .unwrap_or(false);
-    let top = fields.take_within(
-        "top_logprobs",
-        0..=TOP_LOGPROBS_MAX,
-        "an integer from 0 to 20",
-    )?;
+    let wanted = fields.take_as::<bool>("logprobs", "true or false")?.unwrap_or(false);
+    let top = fields.take_within("top_logprobs", 0..=TOP_LOGPROBS_MAX, "an integer from 0 to 20")?;
     match (wanted, top) {
         (true, top) => Ok(Some(top.unwrap_or(0))),
         (false, None | Some(0)) => Ok(None),
-        (false, Some(_)) => Err(ErrorBody::invalid_request(
-            "'top_logprobs' needs 'logprobs' to be true.",
-        )
-        .param("top_logprobs")),
+        (false, Some(_)) => {
+            Err(ErrorBody::invalid_request("'top_logprobs' needs 'logprobs' to be true.").param("top_logprobs"))
+        }
     }
 }
 

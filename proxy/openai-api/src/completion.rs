@@ -36,13 +36,8 @@ impl CompletionRequest {
         let model = take_model(&mut fields)?;
         let prompt = take_prompt(&mut fields)?;
         let mut options = Options::take(&mut fields)?;
-        options.logprobs =
-            fields.take_within("logprobs", 0..=LOGPROBS_MAX, "an integer from 0 to 5")?;
-        Ok(CompletionRequest {
-            model,
-            prompt,
-            options,
-        })
+        options.logprobs = fields.take_within("logprobs", 0..=LOGPROBS_MAX, "an integer from 0 to 5")?;
+        Ok(CompletionRequest { model, prompt, options })
     }
 }
 
@@ -74,10 +69,7 @@ fn take_prompt(fields: &mut Fields) -> Result<Prompt, ErrorBody> {
 }
 
 fn token_ids(list: Value) -> Option<Prompt> {
-    serde_json::from_value(list)
-        .ok()
-        .filter(|ids: &Vec<u32>| !ids.is_empty())
-        .map(Prompt::Tokens)
+    serde_json::from_value(list).ok().filter(|ids: &Vec<u32>| !ids.is_empty()).map(Prompt::Tokens)
 }
 
 /// The whole answer, or one chunk of a streamed one.

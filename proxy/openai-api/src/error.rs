@@ -36,14 +36,7 @@ impl ErrorBody {
 
     /// An error of any type.
     pub fn of(kind: &str, message: impl Into<String>) -> ErrorBody {
-        ErrorBody {
-            error: ErrorObject {
-                message: message.into(),
-                kind: kind.to_owned(),
-                param: None,
-                code: None,
-            },
-        }
+        ErrorBody { error: ErrorObject { message: message.into(), kind: kind.to_owned(), param: None, code: None } }
     }
 
     /// Names the field at fault.

@@ -23,9 +23,9 @@ impl Fields {
                 "The request body must be a JSON object, not {}.",
                 kind_of(&other)
             ))),
-            Err(error) => Err(ErrorBody::invalid_request(format!(
-                "The request body must be valid JSON, but it is not: {error}."
-            ))),
+            Err(error) => {
+                Err(ErrorBody::invalid_request(format!("The request body must be valid JSON, but it is not: {error}.")))
+            }
         }
     }
 
@@ -35,18 +35,12 @@ impl Fields {
     }
 
     /// Takes a field of a plain type; `wanted` ends the sentence "… must be".
-    pub fn take_as<T: DeserializeOwned>(
-        &mut self,
-        name: &str,
-        wanted: &str,
-    ) -> Result<Option<T>, ErrorBody> {
+    pub fn take_as<T: DeserializeOwned>(&mut self, name: &str, wanted: &str) -> Result<Option<T>, ErrorBody> {
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
         let found = shown(&value);
-        serde_json::from_value(value)
-            .map(Some)
-            .map_err(|_| invalid(name, wanted, &found))
+        serde_json::from_value(value).map(Some).map_err(|_| invalid(name, wanted, &found))
     }
 
     /// Takes a number that must lie in a range.
@@ -60,9 +54,7 @@ impl Fields {
         T: DeserializeOwned + PartialOrd + ToString,
     {
         match self.take_as::<T>(name, wanted)? {
-            Some(value) if !range.contains(&value) => {
-                Err(invalid(name, wanted, &value.to_string()))
-            }
+            Some(value) if !range.contains(&value) => Err(invalid(name, wanted, &value.to_string())),
             other => Ok(other),
         }
     }
@@ -70,8 +62,7 @@ impl Fields {
     /// Takes a field that must be there.
     pub fn require(&mut self, name: &str, wanted: &str) -> Result<Value, ErrorBody> {
         self.take(name).ok_or_else(|| {
-            ErrorBody::invalid_request(format!("'{name}' is required and must be {wanted}."))
-                .param(name)
+            ErrorBody::invalid_request(format!("'{name}' is required and must be {wanted}.")).param(name)
         })
     }
 }

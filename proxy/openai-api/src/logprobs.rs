@@ -49,14 +49,10 @@ pub struct CompletionLogprobs {
 impl CompletionLogprobs {
     /// Adds one token that begins at a character of the output.
     pub fn push(&mut self, text_offset: u32, token: ChatTokenLogprob) {
-        let ChatTokenLogprob {
-            chosen,
-            top_logprobs,
-        } = token;
+        let ChatTokenLogprob { chosen, top_logprobs } = token;
         let mut top = Map::new();
         // Different tokens may share a text; the likeliest comes first and stays.
-        for TokenLogprob { token, logprob, .. } in top_logprobs.into_iter().chain([chosen.clone()])
-        {
+        for TokenLogprob { token, logprob, .. } in top_logprobs.into_iter().chain([chosen.clone()]) {
             top.entry(token).or_insert_with(|| Value::from(logprob));
         }
         self.text_offset.push(text_offset);

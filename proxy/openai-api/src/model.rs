@@ -32,9 +32,6 @@ pub struct ModelCard {
 impl ModelList {
     /// A list of models.
     pub fn of(data: Vec<ModelCard>) -> ModelList {
-        ModelList {
-            object: "list".to_owned(),
-            data,
-        }
+        ModelList { object: "list".to_owned(), data }
     }
 }

@@ -60,12 +60,7 @@ pub enum FinishReason {
 
 impl Default for Sampling {
     fn default() -> Sampling {
-        Sampling {
-            temperature: 1.0,
-            top_p: 1.0,
-            top_k: None,
-            seed: None,
-        }
+        Sampling { temperature: 1.0, top_p: 1.0, top_k: None, seed: None }
     }
 }
 
@@ -87,8 +82,7 @@ impl Options {
         refuse_unsupported(fields)?;
         let bound = "an integer of at least 1";
         let max_tokens = fields.take_within("max_tokens", 1..=u32::MAX, bound)?;
-        let max_completion_tokens =
-            fields.take_within("max_completion_tokens", 1..=u32::MAX, bound)?;
+        let max_completion_tokens = fields.take_within("max_completion_tokens", 1..=u32::MAX, bound)?;
         Ok(Options {
             output_tokens_max: max_completion_tokens.or(max_tokens),
             sampling: Sampling::take(fields)?,
@@ -103,49 +97,34 @@ impl Sampling {
     fn take(fields: &mut Fields) -> Result<Sampling, ErrorBody> {
         let default = Sampling::default();
         // -1 and 0 mean "no bound" to the clients of other servers.
-        let top_k = fields.take_within(
-            "top_k",
-            -1..=i64::from(u32::MAX),
-            "an integer of at least -1",
-        )?;
+        let top_k = fields.take_within("top_k", -1..=i64::from(u32::MAX), "an integer of at least -1")?;
         Ok(Sampling {
             temperature: fields
                 .take_within("temperature", 0.0..=2.0, "a number from 0 to 2")?
                 .unwrap_or(default.temperature),
-            top_p: fields
-                .take_within("top_p", 0.0..=1.0, "a number from 0 to 1")?
-                .unwrap_or(default.top_p),
+            top_p: fields.take_within("top_p", 0.0..=1.0, "a number from 0 to 1")?.unwrap_or(default.top_p),
             top_k: top_k.and_then(|k| u32::try_from(k).ok()).filter(|k| *k > 0),
-            seed: fields
-                .take_as::<i64>("seed", "an integer")?
-                .map(i64::cast_unsigned),
+            seed: fields.take_as::<i64>("seed", "an integer")?.map(i64::cast_unsigned),
         })
     }
 }
 
 impl Delivery {
     fn take(fields: &mut Fields) -> Result<Delivery, ErrorBody> {
-        let stream = fields
-            .take_as::<bool>("stream", "true or false")?
-            .unwrap_or(false);
+        let stream = fields.take_as::<bool>("stream", "true or false")?.unwrap_or(false);
         let stream_options = fields.take("stream_options");
         let include_usage = match &stream_options {
             None => false,
             Some(_) if !stream => {
-                return Err(ErrorBody::invalid_request(
-                    "'stream_options' needs 'stream' to be true.",
-                )
-                .param("stream_options"));
+                return Err(
+                    ErrorBody::invalid_request("'stream_options' needs 'stream' to be true.").param("stream_options")
+                );
             }
             Some(Value::Object(options)) => match options.get("include_usage") {
                 None | Some(Value::Null) => false,
                 Some(Value::Bool(wanted)) => *wanted,
                 Some(other) => {
-                    return Err(invalid(
-                        "stream_options.include_usage",
-                        "true or false",
-                        &shown(other),
-                    ));
+                    return Err(invalid("stream_options.include_usage", "true or false", &shown(other)));
                 }
             },
             Some(other) => return Err(invalid("stream_options", "an object", &shown(other))),
@@ -169,14 +148,10 @@ fn take_stop(fields: &mut Fields) -> Result<Vec<String>, ErrorBody> {
         list => serde_json::from_value::<Vec<String>>(list).ok(),
     };
     match stop {
-        Some(stop) if stop.len() > STOP_STRINGS_MAX => Err(invalid(
-            "stop",
-            wanted,
-            &format!("a list of {}", stop.len()),
-        )),
-        Some(stop) if stop.iter().any(String::is_empty) => {
-            Err(invalid("stop", wanted, "an empty string"))
+        Some(stop) if stop.len() > STOP_STRINGS_MAX => {
+            Err(invalid("stop", wanted, &format!("a list of {}", stop.len())))
         }
+        Some(stop) if stop.iter().any(String::is_empty) => Err(invalid("stop", wanted, "an empty string")),
         Some(stop) => Ok(stop),
         None => Err(invalid("stop", wanted, &found)),
     }
@@ -201,22 +176,13 @@ fn refuse_unsupported(fields: &mut Fields) -> Result<(), ErrorBody> {
     ];
     for name in ONLY_ONE {
         if let Some(value) = fields.take(name).filter(|value| value.as_u64() != Some(1)) {
-            return Err(invalid(
-                name,
-                "1 (this server makes one choice a request)",
-                &shown(&value),
-            ));
+            return Err(invalid(name, "1 (this server makes one choice a request)", &shown(&value)));
         }
     }
     for name in UNSUPPORTED {
-        if fields
-            .take(name)
-            .is_some_and(|value| !asks_for_nothing(&value))
-        {
+        if fields.take(name).is_some_and(|value| !asks_for_nothing(&value)) {
             let message = format!("'{name}' is not supported by this server; leave it out.");
-            return Err(ErrorBody::invalid_request(message)
-                .param(name)
-                .code("unsupported_parameter"));
+            return Err(ErrorBody::invalid_request(message).param(name).code("unsupported_parameter"));
         }
     }
     Ok(())
@@ -229,8 +195,6 @@ fn asks_for_nothing(value: &Value) -> bool {
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
         Value::Array(list) => list.is_empty(),
-        Value::Object(object) => {
-            object.is_empty() || object.get("type").is_some_and(|kind| kind == "text")
-        }
+        Value::Object(object) => object.is_empty() || object.get("type").is_some_and(|kind| kind == "text"),
     }
 }

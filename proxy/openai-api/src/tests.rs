@@ -7,20 +7,15 @@ use crate::*;
 
 /// One line of answer for each line of request.
 fn table(requests: &[&str], answer: impl Fn(&[u8]) -> String) -> String {
-    requests
-        .iter()
-        .map(|request| format!("{request}\n    {}\n", answer(request.as_bytes())))
-        .collect()
+    requests.iter().map(|request| format!("{request}\n    {}\n", answer(request.as_bytes()))).collect()
 }
 
 fn chat(body: &[u8]) -> String {
-    ChatRequest::from_json(body)
-        .map_or_else(|error| error.to_json(), |request| format!("{request:?}"))
+    ChatRequest::from_json(body).map_or_else(|error| error.to_json(), |request| format!("{request:?}"))
 }
 
 fn completion(body: &[u8]) -> String {
-    CompletionRequest::from_json(body)
-        .map_or_else(|error| error.to_json(), |request| format!("{request:?}"))
+    CompletionRequest::from_json(body).map_or_else(|error| error.to_json(), |request| format!("{request:?}"))
 }
 
 #[test]
@@ -64,8 +59,7 @@ fn chat_requests_that_are_refused() {
 #[test]
 fn options_that_are_refused() {
     let with = |option: &str| {
-        let body =
-            format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],{option}}}"#);
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],{option}}}"#);
         format!("{option}\n    {}\n", chat(body.as_bytes()))
     };
     let options = [
@@ -126,18 +120,11 @@ fn invalid_utf8_is_named_by_its_byte() {
 }
 
 fn token(text: &str, logprob: f32) -> TokenLogprob {
-    TokenLogprob {
-        token: text.to_owned(),
-        logprob,
-        bytes: Some(text.as_bytes().to_vec()),
-    }
+    TokenLogprob { token: text.to_owned(), logprob, bytes: Some(text.as_bytes().to_vec()) }
 }
 
 fn token_with_top() -> ChatTokenLogprob {
-    ChatTokenLogprob {
-        chosen: token("b", -1.5),
-        top_logprobs: vec![token("a", -0.5), token("b", -1.5)],
-    }
+    ChatTokenLogprob { chosen: token("b", -1.5), top_logprobs: vec![token("a", -0.5), token("b", -1.5)] }
 }
 
 fn text_of(frame: Vec<u8>) -> String {
@@ -153,15 +140,8 @@ fn chat_answers() {
         model: "m".to_owned(),
         choices: vec![ChatChoice {
             index: 0,
-            message: ChatReply {
-                role: Role::Assistant,
-                content: "b".to_owned(),
-                refusal: None,
-            },
-            logprobs: Some(ChatLogprobs {
-                content: vec![token_with_top()],
-                refusal: None,
-            }),
+            message: ChatReply { role: Role::Assistant, content: "b".to_owned(), refusal: None },
+            logprobs: Some(ChatLogprobs { content: vec![token_with_top()], refusal: None }),
             finish_reason: FinishReason::Length,
         }],
         usage: Usage::of(3, 2, 1),
@@ -174,30 +154,15 @@ fn chat_answers() {
         model: "m".to_owned(),
         choices: vec![ChatChunkChoice {
             index: 0,
-            delta: ChatDelta {
-                role: Some(Role::Assistant),
-                content: Some(String::new()),
-            },
+            delta: ChatDelta { role: Some(Role::Assistant), content: Some(String::new()) },
             logprobs: None,
             finish_reason: None,
         }],
         usage: None,
     };
-    let last = ChatChunk {
-        choices: Vec::new(),
-        usage: Some(Some(Usage::of(3, 2, 1))),
-        ..chunk.clone()
-    };
-    let with_null_usage = ChatChunk {
-        usage: Some(None),
-        ..chunk.clone()
-    };
-    let frames = [
-        frame(&chunk),
-        frame(&with_null_usage),
-        frame(&last),
-        DONE_FRAME.to_vec(),
-    ];
+    let last = ChatChunk { choices: Vec::new(), usage: Some(Some(Usage::of(3, 2, 1))), ..chunk.clone() };
+    let with_null_usage = ChatChunk { usage: Some(None), ..chunk.clone() };
+    let frames = [frame(&chunk), frame(&with_null_usage), frame(&last), DONE_FRAME.to_vec()];
     assert_snapshot!("chat_frames", frames.map(text_of).concat());
 }
 
@@ -205,13 +170,7 @@ fn chat_answers() {
 fn completion_answers() {
     let mut logprobs = CompletionLogprobs::default();
     logprobs.push(0, token_with_top());
-    logprobs.push(
-        1,
-        ChatTokenLogprob {
-            chosen: token("c", -2.0),
-            top_logprobs: Vec::new(),
-        },
-    );
+    logprobs.push(1, ChatTokenLogprob { chosen: token("c", -2.0), top_logprobs: Vec::new() });
     let whole = CompletionResponse {
         id: "cmpl-1".to_owned(),
         object: "text_completion".to_owned(),
@@ -225,10 +184,7 @@ fn completion_answers() {
         }],
         usage: Some(Some(Usage::of(3, 0, 2))),
     };
-    assert_snapshot!(
-        "completion_whole",
-        serde_json::to_string_pretty(&whole).unwrap()
-    );
+    assert_snapshot!("completion_whole", serde_json::to_string_pretty(&whole).unwrap());
     let models = ModelList::of(vec![ModelCard {
         id: "m".to_owned(),
         object: "model".to_owned(),
