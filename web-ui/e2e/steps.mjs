@@ -282,10 +282,12 @@ export async function still({ page }) {
 }
 
 export async function narrow({ page }) {
-  for (const width of [1100, 768, 380]) {
+  for (const width of [1920, 1320, 1250, 1100, 850, 768, 380]) {
     await page.tab.setViewportSize({ width, height: 900 });
     await page.until('the fleet', () => document.querySelector('[data-replica]') !== null);
     await page.checkNoOverflow(`the page at ${width}`);
+    const clipped = await page.tab.locator('.card').evaluateAll((cards) => cards.filter((card) => card.scrollWidth > card.clientWidth).map((card) => `${card.className} ${card.scrollWidth}/${card.clientWidth}`));
+    equal(clipped, [], `cards with clipped content at ${width}`);
     await page.picture(width === 380 ? 'narrow' : `width-${width}`, { fullPage: true });
   }
   await page.tab.locator('[data-decision] .time button').first().click();
