@@ -104,8 +104,7 @@ fn scores_stride(call: &Call<'_>, place: Place) -> usize {
 unsafe fn score<L: Lanes>(call: &Call<'_>, place: Place, head: usize, queries: &[f32], scores: &mut [f32]) {
     let stride = scores_stride(call, place);
     let dim = call.heads.dim;
-    for (first, block, keys) in blocks(call, place, |block| call.cache.keys(call.layer, block, head)) {
-        debug_assert_eq!(first, block * call.cache.shape.block_tokens);
+    for (first, keys) in blocks(call, place, |block| call.cache.keys(call.layer, block, head)) {
         for tokens in (0..call.cache.tokens_padded()).step_by(WIDTH) {
             let mut member = 0;
             // SAFETY: `keys` has `dim` rows of `tokens_padded`; each member's scores have room for whole registers.
@@ -168,7 +167,7 @@ fn softmax(scores: &mut [f32], dim: usize) {
 unsafe fn gather<L: Lanes>(call: &Call<'_>, place: Place, head: usize, scores: &[f32], sums: &mut [f32]) {
     let stride = scores_stride(call, place);
     let padded = call.cache.dim_padded();
-    for (first, _, values) in blocks(call, place, |block| call.cache.values(call.layer, block, head)) {
+    for (first, values) in blocks(call, place, |block| call.cache.values(call.layer, block, head)) {
         let tokens = call.cache.shape.block_tokens.min(place.position + 1 - first);
         let members = scores.chunks_exact(stride).zip(sums.chunks_exact_mut(padded));
         for (scores, sums) in members {
@@ -210,16 +209,16 @@ unsafe fn gather_dims<L: Lanes, const REGISTERS: usize>(shares: &[f32], values: 
     }
 }
 
-/// The blocks up to a token's own: the position of the first token in each, its index in the table, and its part.
+/// The blocks up to a token's own: the position of the first token in each, and its part.
 #[inline(always)]
 fn blocks<'a>(
     call: &'a Call<'_>,
     place: Place,
     part: impl Fn(usize) -> &'a [f32] + 'a,
-) -> impl Iterator<Item = (usize, usize, &'a [f32])> + 'a {
+) -> impl Iterator<Item = (usize, &'a [f32])> + 'a {
     let block_tokens = call.cache.shape.block_tokens;
     let table = call.step.table(&call.step.batch.sequences()[place.sequence]);
     let used = &table[..=place.position / block_tokens];
     let numbered = used.iter().enumerate();
-    numbered.map(move |(index, &block)| (index * block_tokens, index, part(block as usize)))
+    numbered.map(move |(index, &block)| (index * block_tokens, part(block as usize)))
 }
