@@ -35,7 +35,10 @@ impl GuestToolchain {
         let host = HostRust::of(root)?;
         let linker = host.bin.join("wasm-component-ld");
         if !linker.exists() {
-            bail!("the linker wasm-component-ld is not in {}; install Rust with rustup, which ships it", host.bin.display());
+            bail!(
+                "the linker wasm-component-ld is not in {}; install Rust with rustup, which ships it",
+                host.bin.display()
+            );
         }
         let wasm_ld = host.bin.join("gcc-ld/wasm-ld");
         let source = if host.has_target() {
@@ -68,9 +71,9 @@ impl GuestToolchain {
         ];
         let flags = match &self.source {
             Source::Host { .. } => flags.join(FLAG_SEPARATOR),
-            Source::Debian(rust) => {
-                [&flags[..], &[format!("--remap-path-prefix={}=/rust", rust.sources().display())]].concat().join(FLAG_SEPARATOR)
-            }
+            Source::Debian(rust) => [&flags[..], &[format!("--remap-path-prefix={}=/rust", rust.sources().display())]]
+                .concat()
+                .join(FLAG_SEPARATOR),
         };
         cargo
             .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &self.linker)
@@ -104,7 +107,8 @@ struct HostRust {
 
 impl HostRust {
     fn of(root: &Path) -> anyhow::Result<HostRust> {
-        let asked = |arguments: &[&str]| read(program(root, "rustc").args(arguments)).context("ask rustc where it lives");
+        let asked =
+            |arguments: &[&str]| read(program(root, "rustc").args(arguments)).context("ask rustc where it lives");
         let sysroot = PathBuf::from(asked(&["--print", "sysroot"])?.trim());
         let verbose = asked(&["-vV"])?;
         let host = verbose.lines().find_map(|line| line.strip_prefix("host: ")).context("`rustc -vV` names no host")?;
