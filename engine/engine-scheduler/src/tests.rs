@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use engine_kv::{BlockPool, PoolConfig};
 use proptest::prelude::*;
 
-use crate::{PrefixCaching, Refusal, Scheduler, SchedulerConfig, SequenceId, SequenceRequest, Stats, StepPlan};
+use crate::{
+    PlannedSequence, PrefixCaching, Refusal, Scheduler, SchedulerConfig, SequenceId, SequenceRequest, Stats, StepPlan,
+};
 
 const BLOCK_TOKENS: u32 = 4;
 
@@ -22,7 +24,8 @@ fn request(id: u64, prompt: &[u32], output_tokens_max: u32) -> SequenceRequest {
     SequenceRequest { id: SequenceId(id), prompt: prompt.to_vec(), output_tokens_max }
 }
 
-/// A "model" whose next token is a hash of everything its cache shows: a wrong block changes the text.
+/// A "model" whose cached state of a token depends on all before it, and whose next token depends on all states:
+/// a wrong block anywhere changes the text.
 struct Toy {
     memory: Vec<u32>,
 }
@@ -33,35 +36,52 @@ impl Toy {
     }
 
     fn forward(&mut self, plan: &StepPlan) -> Vec<(SequenceId, u32)> {
-        let slot = |blocks: &[engine_kv::BlockId], position: u32| {
-            let block = blocks[(position / BLOCK_TOKENS) as usize];
-            (block.index() * BLOCK_TOKENS + position % BLOCK_TOKENS) as usize
-        };
-        for sequence in &plan.sequences {
-            for (&token, position) in sequence.tokens.iter().zip(sequence.position..) {
-                self.memory[slot(&sequence.blocks, position)] = token;
+        for share in &plan.sequences {
+            for (&token, position) in share.tokens.iter().zip(share.position..) {
+                let before = position.checked_sub(1).map_or(BEGIN, |position| self.memory[slot(share, position)]);
+                self.memory[slot(share, position)] = state(before, token);
             }
         }
-        let wanting = plan.sequences.iter().filter(|sequence| sequence.wants_logits);
-        let read = |sequence: &crate::PlannedSequence| -> Vec<u32> {
-            let end = sequence.position + sequence.tokens.len() as u32;
-            (0..end).map(|position| self.memory[slot(&sequence.blocks, position)]).collect()
+        let wanting = plan.sequences.iter().filter(|share| share.wants_logits);
+        let states = |share: &PlannedSequence| -> Vec<u32> {
+            let end = share.position + share.tokens.len() as u32;
+            (0..end).map(|position| self.memory[slot(share, position)]).collect()
         };
-        wanting.map(|sequence| (sequence.id, next_token(&read(sequence)))).collect()
+        wanting.map(|share| (share.id, next_token(&states(share)))).collect()
     }
 }
 
-fn next_token(tokens: &[u32]) -> u32 {
-    tokens.iter().fold(17u32, |hash, token| hash.wrapping_mul(31).wrapping_add(token + 1)) % 3
+const BEGIN: u32 = 1;
+
+fn slot(share: &PlannedSequence, position: u32) -> usize {
+    let block = share.blocks[(position / BLOCK_TOKENS) as usize];
+    (block.index() * BLOCK_TOKENS + position % BLOCK_TOKENS) as usize
+}
+
+fn state(before: u32, token: u32) -> u32 {
+    before.wrapping_mul(0x9e37_79b1).rotate_left(7) ^ (token + 1)
+}
+
+fn next_token(states: &[u32]) -> u32 {
+    states.iter().fold(17u32, |hash, state| hash.wrapping_mul(31).wrapping_add(*state)) % 3
 }
 
 /// What the toy says to a prompt when nothing is cached, shared or preempted.
 fn alone(prompt: &[u32], output_tokens: usize) -> Vec<u32> {
-    let mut tokens = prompt.to_vec();
+    let mut before = BEGIN;
+    let mut push = |states: &mut Vec<u32>, token| {
+        before = state(before, token);
+        states.push(before);
+    };
+    let mut states = Vec::new();
+    prompt.iter().for_each(|token| push(&mut states, *token));
+    let mut said = Vec::new();
     for _ in 0..output_tokens {
-        tokens.push(next_token(&tokens));
+        let token = next_token(&states);
+        said.push(token);
+        push(&mut states, token);
     }
-    tokens.split_off(prompt.len())
+    said
 }
 
 /// One step with the toy; returns what was sampled and who finished.
