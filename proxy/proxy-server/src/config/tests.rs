@@ -1,1 +1,120 @@
+//! What the operator is told when the configuration cannot be used.
 
+use std::path::Path;
+
+use super::*;
+
+const SOUND: &str = r#"
+region = "us"
+listen = "127.0.0.1:8080"
+policy_headers = ["X-Team"]
+
+[admin]
+listen = "127.0.0.1:8081"
+
+[[replica]]
+name = "us-0"
+url = "http://127.0.0.1:9000"
+
+[[replica]]
+name = "vllm"
+url = "http://10.0.0.7:8000/gpu/"
+kind = "openai"
+region = "eu"
+weight = 200
+
+[[region_peer]]
+name = "eu"
+data_url = "http://127.0.0.1:8180"
+admin_url = "http://127.0.0.1:8181"
+
+[[policy]]
+slot = "placement"
+component = "policies/least-load.wasm"
+on_error = "reject"
+[policy.config]
+scan = "full"
+
+[limits]
+body_bytes_max = 1000
+
+[telemetry]
+otlp_endpoint = "http://127.0.0.1:4318"
+protocol = "grpc"
+sample_ratio = 0.5
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("/etc/headworks/proxy.toml"))
+}
+
+/// What is said about the sound file with one text replaced by another.
+#[track_caller]
+fn refused(sound: &str, unsound: &str) -> String {
+    assert!(SOUND.contains(sound), "{sound:?} is in the sound file");
+    parse(&SOUND.replacen(sound, unsound, 1)).expect_err("it is not sound").to_string()
+}
+
+#[test]
+fn a_sound_file_says_what_it_says() {
+    let config = parse(SOUND).unwrap();
+    assert_eq!(config.region(), "us");
+    assert_eq!(config.replicas[1].region, RegionId(1));
+    assert_eq!(config.replicas[1].url.endpoint("/health").to_string(), "http://10.0.0.7:8000/gpu/health");
+    assert_eq!(config.policies[0].component, Path::new("/etc/headworks/policies/least-load.wasm"));
+    assert_eq!(config.policies[0].config_json, r#"{"scan":"full"}"#);
+    assert_eq!(config.policies[0].on_error, Some(OnError::Reject));
+    assert_eq!(config.limits, Limits { body_bytes_max: 1000, ..Limits::default() });
+    assert_eq!(config.policy_headers, ["x-team"]);
+    let telemetry = config.telemetry().unwrap();
+    assert_eq!((telemetry.sample_ratio, telemetry.protocol), (0.5, telemetry::Protocol::Grpc));
+}
+
+#[test]
+fn the_least_file_will_do() {
+    let config = parse("listen = \"127.0.0.1:0\"\nadmin.listen = \"[::1]:0\"").unwrap();
+    assert_eq!((config.region(), &config.limits), ("local", &Limits::default()));
+    assert!(Limits::default().body_bytes_max < 10 << 20, "ten mebibytes are refused by default");
+}
+
+#[test]
+fn an_error_names_the_key_and_the_line() {
+    let cases = [
+        ("an unknown key", "weight = 200", "wieght = 200"),
+        ("an unknown table", "[limits]", "[limit]"),
+        ("a wrong type", "body_bytes_max = 1000", "body_bytes_max = \"1000\""),
+        ("an unknown kind", "kind = \"openai\"", "kind = \"vllm\""),
+        ("no port", "listen = \"127.0.0.1:8080\"", "listen = \"127.0.0.1\""),
+        ("no scheme", "http://127.0.0.1:9000", "127.0.0.1:9000"),
+        ("https", "http://127.0.0.1:9000", "https://127.0.0.1:9000"),
+        ("a path of the endpoints", "http://127.0.0.1:9000", "http://127.0.0.1:9000/v1"),
+        ("a missing key", "slot = \"placement\"", ""),
+        ("not TOML", "[admin]", "[admin"),
+        ("a name used twice", "name = \"vllm\"", "name = \"us-0\""),
+        ("an unknown region", "region = \"eu\"", "region = \"mars\""),
+        ("no weight", "weight = 200", "weight = 0"),
+        ("no tries", "body_bytes_max = 1000", "tries_max = 0"),
+        ("a small head", "body_bytes_max = 1000", "header_bytes_max = 100"),
+        ("credentials", "X-Team", "Authorization"),
+        ("half a percent", "sample_ratio = 0.5", "sample_ratio = 50"),
+        ("an odd slot", "slot = \"placement\"", "slot = \"a/b\""),
+        ("reachable without a token", "listen = \"127.0.0.1:8081\"", "listen = \"0.0.0.0:8081\""),
+        (
+            "a token that is not there",
+            "listen = \"127.0.0.1:8081\"",
+            "listen = \"0.0.0.0:8081\"\ntoken_env = \"HEADWORKS_NO_SUCH\"",
+        ),
+        (
+            "a file that is not there",
+            "listen = \"127.0.0.1:8081\"",
+            "listen = \"0.0.0.0:8081\"\ntoken_file = \"no/such\"",
+        ),
+    ];
+    let shown = cases.map(|(name, sound, unsound)| format!("# {name}\n{}\n", refused(sound, unsound)));
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn a_secret_is_not_shown() {
+    assert_eq!(format!("{:?}", Secret("hunter2".to_owned())), "Secret(…)");
+}

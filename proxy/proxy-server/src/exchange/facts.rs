@@ -11,6 +11,7 @@ use crate::proxy::Proxy;
 /// Bytes of English that make a token, roughly.
 const BYTES_PER_TOKEN: usize = 4;
 
+#[expect(clippy::field_reassign_with_default, reason = "facts have a field of their own that is private")]
 pub(crate) fn facts(proxy: &Proxy, request: &ReadRequest, tenant: Tenant) -> Arc<RequestFacts> {
     let text = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
     let fields = &request.fields;

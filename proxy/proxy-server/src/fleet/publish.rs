@@ -16,11 +16,14 @@ pub(crate) struct Publisher {
     version: u64,
 }
 
+/// A model and the replicas that serve it.
+type ModelView = (String, Arc<FleetView>);
+
 /// The fleet at one moment: as a whole and by model.
 #[derive(Default)]
 pub(crate) struct Published {
     pub all: Arc<FleetView>,
-    by_model: Vec<(String, Arc<FleetView>)>,
+    by_model: Vec<ModelView>,
     models_known: bool,
 }
 
@@ -58,9 +61,7 @@ impl Publisher {
         let all = self.renewed(&last.all, &all, &regions);
         let models_known = replicas.iter().any(|replica| replica.reading().models_known());
         let by_model = self.by_model(last, &all, &rows, peers, &regions);
-        let same = |(old, new): (&(String, Arc<FleetView>), &(String, Arc<FleetView>))| {
-            old.0 == new.0 && Arc::ptr_eq(&old.1, &new.1)
-        };
+        let same = |(old, new): (&ModelView, &ModelView)| old.0 == new.0 && Arc::ptr_eq(&old.1, &new.1);
         let unchanged = Arc::ptr_eq(&all, &last.all)
             && models_known == last.models_known
             && by_model.len() == last.by_model.len()
@@ -75,7 +76,7 @@ impl Publisher {
         rows: &[Row],
         peers: &[Arc<Peer>],
         regions: &[RegionRow],
-    ) -> Vec<(String, Arc<FleetView>)> {
+    ) -> Vec<ModelView> {
         let mut names: Vec<String> =
             rows.iter().flat_map(|row| row.models.iter()).map(|model| model.id.clone()).collect();
         names.extend(peers.iter().flat_map(|peer| peer.models()));

@@ -1,1 +1,113 @@
+//! The view's version moves when the fleet does and at no other time, and a model's view holds who serves it.
 
+use openai_api::ReplicaState;
+use policy_api::Health;
+
+use super::*;
+use crate::wire::read_models;
+
+struct Bench {
+    fleet: Fleet,
+    clock: Clock,
+}
+
+impl Bench {
+    fn new(replicas: usize) -> Bench {
+        let mut text = "listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"\n".to_owned();
+        for index in 0..replicas {
+            text += &format!("[[replica]]\nname = \"r{index}\"\nurl = \"http://127.0.0.1:1\"\n");
+        }
+        let config = Config::parse(&text, std::path::Path::new("test.toml")).unwrap();
+        Bench { fleet: Fleet::new(&config), clock: Clock::start() }
+    }
+
+    fn view(&self, model: Option<&str>) -> Result<Arc<FleetView>, NoView> {
+        self.fleet.view(Looking { clock: &self.clock, held: 0 }, model)
+    }
+
+    fn look(&self, replica: usize, state: ReplicaState) {
+        self.fleet.replicas[replica].looks_well(state, 0, self.clock.now_ms());
+        self.fleet.touch();
+    }
+
+    fn serves(&self, replica: usize, models: &[&str]) {
+        let models: Vec<String> = models.iter().map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();
+        let list = format!(r#"{{"data":[{}]}}"#, models.join(","));
+        self.fleet.replicas[replica].serves(read_models(list.as_bytes()).unwrap());
+        self.fleet.touch();
+    }
+}
+
+#[test]
+fn the_version_moves_only_when_something_changed() {
+    let bench = Bench::new(2);
+    bench.look(0, ReplicaState::default());
+    let first = bench.view(None).unwrap();
+    bench.look(0, ReplicaState::default());
+    assert_eq!(bench.view(None).unwrap().version, first.version, "the same was seen again");
+    bench.look(0, ReplicaState { running: 1, ..ReplicaState::default() });
+    assert!(bench.view(None).unwrap().version > first.version);
+}
+
+#[test]
+fn a_request_under_way_is_seen_before_the_next_look() {
+    let bench = Bench::new(1);
+    bench.look(0, ReplicaState::default());
+    let ticket = bench.fleet.replicas[0].ticket(1).expect("there is room");
+    bench.fleet.started();
+    assert_eq!(bench.view(None).unwrap().running, [1]);
+    assert!(bench.fleet.replicas[0].ticket(1).is_none(), "one is the bound");
+    drop(ticket);
+    bench.fleet.touch();
+    assert_eq!(bench.view(None).unwrap().running, [0]);
+}
+
+#[test]
+fn a_models_view_holds_who_serves_it() {
+    let bench = Bench::new(3);
+    assert_eq!(bench.view(Some("a")), Err(NoView::NobodyKnown));
+    bench.serves(0, &["a", "b"]);
+    bench.serves(1, &["b"]);
+    bench.serves(2, &["b"]);
+    assert_eq!(bench.view(Some("a")).unwrap().id, [0]);
+    assert_eq!(bench.view(Some("b")).unwrap().id, [0, 1, 2]);
+    assert_eq!(bench.view(Some("c")), Err(NoView::UnknownModel));
+    assert_ne!(bench.view(Some("a")).unwrap().version, bench.view(Some("b")).unwrap().version);
+}
+
+#[test]
+fn a_change_elsewhere_leaves_a_models_view_alone() {
+    let bench = Bench::new(2);
+    bench.serves(0, &["a"]);
+    bench.serves(1, &["b"]);
+    bench.look(1, ReplicaState::default());
+    let a = bench.view(Some("a")).unwrap();
+    bench.look(1, ReplicaState { running: 3, ..ReplicaState::default() });
+    assert_eq!(bench.view(Some("b")).unwrap().running, [3]);
+    assert!(Arc::ptr_eq(&a, &bench.view(Some("a")).unwrap()));
+}
+
+#[test]
+fn those_tried_are_gone_from_the_view_and_its_version_is_its_own() {
+    let bench = Bench::new(3);
+    let all = bench.view(None).unwrap();
+    let tried = Tried { replicas: vec![ReplicaId(1)], regions: Vec::new() };
+    let rest = bench.fleet.view_without(&all, &tried);
+    assert_eq!(rest.id, [0, 2]);
+    assert_eq!(rest.weight.len(), 2);
+    assert!(rest.version > all.version);
+}
+
+#[test]
+fn illness_takes_as_many_failures_as_configured_and_one_good_look_heals() {
+    let bench = Bench::new(1);
+    let replica = &bench.fleet.replicas[0];
+    bench.look(0, ReplicaState::default());
+    assert!(!replica.looks_ill("once".to_owned(), 1, 2));
+    assert_eq!(replica.reading().health, Health::Healthy);
+    assert!(replica.looks_ill("twice".to_owned(), 1, 2));
+    assert_eq!(replica.reading().health, Health::Unhealthy);
+    assert!(!replica.looks_ill("thrice".to_owned(), 1, 2), "it already was");
+    assert!(replica.looks_well(ReplicaState::default(), 0, 0));
+    assert_eq!(replica.reading().health, Health::Healthy);
+}

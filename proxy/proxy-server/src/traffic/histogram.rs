@@ -6,7 +6,7 @@ const PARTS_BITS: u32 = PARTS.trailing_zeros();
 /// Up to 2^36 µs, some 19 hours.
 const BUCKETS: usize = (36 - PARTS_BITS as usize + 1) * PARTS as usize;
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Histogram {
     /// Empty until the first value.
     counts: Vec<u32>,
@@ -19,12 +19,6 @@ pub(crate) struct Quantiles {
     pub p50: Option<f64>,
     pub p90: Option<f64>,
     pub p99: Option<f64>,
-}
-
-impl Default for Histogram {
-    fn default() -> Histogram {
-        Histogram { counts: Vec::new(), total: 0 }
-    }
 }
 
 impl Histogram {

@@ -189,7 +189,7 @@ impl<'a> Scalar<'a> {
         }
     }
 
-    fn is_true(self) -> bool {
+    fn is_true(&self) -> bool {
         matches!(self, Scalar::Bool(true))
     }
 }

@@ -1,0 +1,136 @@
+//! Streams pass frame by frame, end when the client leaves, and are counted.
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde_json::json;
+
+use crate::fixture::{Proxy, Replica};
+
+const ROLE: &str =
+    "data: {\"id\":\"c1\",\"model\":\"tiny\",\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n";
+const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":34}}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+const STREAM: &str = r#"{"model":"tiny","stream":true,"messages":[]}"#;
+
+async fn next(body: &mut Incoming) -> String {
+    let frame = body.frame().await.expect("the stream goes on").expect("the stream is whole");
+    String::from_utf8(frame.into_data().expect("data").to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_frame_arrives_while_the_replica_still_holds_the_rest() {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    let (answer, frames) = tokio::join!(proxy.post("/v1/chat/completions", STREAM), async {
+        let frames = replica.asked().await.stream();
+        frames.send(ROLE);
+        frames
+    });
+    assert_eq!(answer.headers()["content-type"], "text/event-stream; charset=utf-8");
+    let mut body = answer.into_body();
+    assert_eq!(next(&mut body).await, ROLE);
+    // Each is sent only when the one before has come out: nothing is held back.
+    for event in [HELLO, HELLO, USAGE, DONE] {
+        frames.send(event);
+        assert_eq!(next(&mut body).await, event);
+    }
+    drop(frames);
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_finished_stream_is_counted() {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    let (answer, ()) = tokio::join!(proxy.post("/v1/chat/completions", STREAM), async {
+        let frames = replica.asked().await.stream();
+        [ROLE, HELLO, HELLO, USAGE, DONE].iter().for_each(|event| frames.send(event));
+    });
+    answer.into_body().collect().await.unwrap();
+    let decisions = proxy.until("decisions", |all| all[0]["outcome"] == "finished").await;
+    let decision = &decisions[0];
+    assert_eq!(decision["prompt_tokens"], 12);
+    assert_eq!(decision["output_tokens"], 34);
+    assert_eq!(decision["stream"], true);
+    assert_eq!(decision["target"], "r0");
+    assert_eq!(decision["policy"], "native-least-load");
+    assert!(decision["ttft_ms"].as_f64().unwrap() <= decision["duration_ms"].as_f64().unwrap());
+    assert_eq!(proxy.metric("headworks_proxy_requests_total{outcome=\"finished\"}").await, 1.0);
+    assert_eq!(proxy.metric("headworks_proxy_tokens_total{kind=\"output\"}").await, 34.0);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_mid_stream_ends_the_work_at_once() {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    let (answer, frames) = tokio::join!(proxy.post("/v1/chat/completions", STREAM), async {
+        let frames = replica.asked().await.stream();
+        frames.send(HELLO);
+        frames
+    });
+    let mut body = answer.into_body();
+    next(&mut body).await;
+    drop(body);
+    frames.left().await;
+    let decisions = proxy.until("decisions", |all| all[0]["outcome"] == "cancelled").await;
+    assert_eq!(decisions[0]["output_tokens"], 1);
+    proxy.until("fleet", |fleet| fleet["regions"][0]["replicas"][0]["in_flight"] == 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_first_byte_ends_the_work_at_once() {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    let mut asked = {
+        let request = proxy.chat();
+        tokio::pin!(request);
+        tokio::select! {
+            _ = &mut request => panic!("nobody answered"),
+            asked = replica.asked() => asked,
+        }
+    };
+    asked.left().await;
+    proxy.until("decisions", |all| all[0]["outcome"] == "cancelled").await;
+}
+
+#[tokio::test]
+async fn a_replica_that_dies_in_mid_stream_is_told_as_an_event() {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    let (answer, frames) = tokio::join!(proxy.post("/v1/chat/completions", STREAM), async {
+        let frames = replica.asked().await.stream();
+        frames.send(HELLO);
+        frames
+    });
+    let mut body = answer.into_body();
+    assert_eq!(next(&mut body).await, HELLO);
+    frames.break_off();
+    let last = next(&mut body).await;
+    let event: serde_json::Value = serde_json::from_str(last.strip_prefix("data: ").unwrap().trim()).unwrap();
+    assert_eq!(
+        event,
+        json!({"error": {
+            "message": "the replica broke off in the middle of its answer; try again",
+            "type": "server_error", "param": null, "code": "replica_failed",
+        }})
+    );
+    assert!(body.frame().await.is_none(), "the stream ends in order");
+    assert_eq!(proxy.metric("headworks_proxy_midstream_deaths_total").await, 1.0);
+    assert_eq!(proxy.metric("headworks_proxy_requests_total{outcome=\"failed\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_document_that_breaks_off_cannot_be_taken_for_whole() {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    let (answer, frames) = tokio::join!(proxy.chat(), async {
+        let frames = replica.asked().await.begin(http::Response::builder().header("content-type", "application/json"));
+        frames.send("{\"id\":");
+        frames
+    });
+    let mut body = answer.into_body();
+    assert_eq!(next(&mut body).await, "{\"id\":");
+    frames.break_off();
+    assert!(body.frame().await.expect("there is more to say").is_err());
+}
