@@ -232,14 +232,22 @@ export async function rollback({ page, admin, slot }) {
 export async function outage({ page }) {
   page.expected.push('ERR_FAILED', 'ERR_CONNECTION', 'ERR_NETWORK', 'ERR_INTERNET_DISCONNECTED', 'history could not be read');
   // Refuses new streams, and drops the open one by loading the page's data anew.
-  await page.tab.route('**/admin/v1/events', (route) => route.abort());
+  let refused = 0;
+  await page.tab.route('**/admin/v1/events', (route) => {
+    refused += 1;
+    return route.abort();
+  });
   await page.tab.evaluate(() => window.dispatchEvent(new Event('online')));
   await page.tab.locator('[data-state="waiting"]').waitFor();
   await page.tab.getByRole('button', { name: 'Try now' }).waitFor();
   check((await page.tab.locator('[data-replica]').count()) > 0, 'the last known fleet stays on the page');
   await page.picture('error');
-  await page.tab.unroute('**/admin/v1/events');
+  const before = refused;
   await page.tab.getByRole('button', { name: 'Try now' }).click();
+  await page.untilTrue('another try', () => refused > before);
+  check(await page.tab.getByRole('button', { name: 'Try now' }).isVisible(), 'the notice stays while it tries');
+  // From here on nobody clicks: the page heals by itself.
+  await page.tab.unroute('**/admin/v1/events');
   await live(page);
   await page.tab.locator('.notice').waitFor({ state: 'detached' });
 }

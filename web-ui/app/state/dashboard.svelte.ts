@@ -13,6 +13,8 @@ const DECISIONS_AT_START = 200;
 
 class Dashboard {
   connection = $state.raw<Connection>({ state: 'connecting' });
+  /** Why the connection broke; kept through every try until one succeeds, so that the page does not flicker. */
+  outage = $state<string | null>(null);
   /** When the last byte of news came, by this machine's clock. */
   heardMs = $state(0);
   /** Ticks once a second, for everything that ages on the page. */
@@ -66,6 +68,7 @@ class Dashboard {
 
   signOut(): void {
     this.#keepToken(null);
+    this.outage = null;
     this.fleet = this.traffic = this.policies = this.decisions = null;
     this.#live.connect();
   }
@@ -87,6 +90,8 @@ class Dashboard {
   #connectionChanged(now: Connection): void {
     const wasOut = this.connection.state !== 'live';
     this.connection = now;
+    if (now.state === 'waiting') this.outage = now.reason;
+    else if (now.state !== 'connecting') this.outage = null;
     if (now.state === 'unauthorized') {
       this.signInRefusal = api.hasToken() ? api.reasonOf(401, now.reason) : null;
       this.#keepToken(null);
