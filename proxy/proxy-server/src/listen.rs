@@ -19,7 +19,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Limits, TlsFiles};
@@ -63,7 +63,8 @@ pub(crate) fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
 pub(crate) struct Port {
     pub listener: TcpListener,
     pub tls: Option<TlsAcceptor>,
-    pub connections_max: usize,
+    /// Room for connections.
+    pub room: Arc<Semaphore>,
     pub bounds: Bounds,
 }
 
@@ -95,8 +96,8 @@ pub(crate) trait Answers: Clone + Send + 'static {
 impl Port {
     /// Takes connections until the stop, then waits until those that are open have finished what they are at.
     pub async fn serve(self, answers: impl Answers, stopping: Stopping, drain_max: Duration) {
-        let Port { listener, tls, connections_max, bounds } = self;
-        let room = Arc::new(Semaphore::new(connections_max));
+        let Port { listener, tls, room, bounds } = self;
+        let (open, _) = watch::channel(());
         let graceful = GracefulShutdown::new();
         let stop = stopping.begun();
         tokio::pin!(stop);
@@ -106,7 +107,14 @@ impl Port {
                 () = &mut stop => break,
             };
             let connection = Connection { tls: tls.clone(), bounds, watcher: graceful.watcher(), _room: room };
-            tokio::spawn(connection.serve(stream, answers.clone()));
+            let (mut open, answers) = (open.subscribe(), answers.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = connection.serve(stream, answers) => {}
+                    // The port has waited long enough.
+                    _ = open.changed() => {}
+                }
+            });
         }
         drop(listener);
         if tokio::time::timeout(drain_max, graceful.shutdown()).await.is_err() {

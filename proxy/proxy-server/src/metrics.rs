@@ -1,6 +1,8 @@
 //! The numbers of `/metrics`: what passes, how fast, and how near each bound is.
 
 use policy_api::Health;
+use std::sync::{Mutex, PoisonError};
+
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -41,8 +43,18 @@ struct Gauges {
     decisions_max: IntGauge,
     admin_streams: IntGauge,
     admin_streams_max: IntGauge,
-    spans_dropped: IntGauge,
-    spans_exported: IntGauge,
+    connections: IntGaugeVec,
+    connections_max: IntGaugeVec,
+    events: IntGauge,
+    events_max: IntGauge,
+    spans_max: IntGauge,
+    spans: Mutex<SpanCounts>,
+}
+
+/// Counted elsewhere; brought up to date when read.
+struct SpanCounts {
+    dropped: IntCounter,
+    exported: IntCounter,
 }
 
 /// Seconds; from a cached first token to a long answer.
@@ -152,8 +164,15 @@ impl Gauges {
             decisions_max: make.gauge("decisions_kept_max", "Most decisions kept for the admin API."),
             admin_streams: make.gauge("admin_streams", "Live streams of the admin port."),
             admin_streams_max: make.gauge("admin_streams_max", "Most live streams of the admin port."),
-            spans_dropped: make.gauge("spans_dropped_total", "Spans that were not exported."),
-            spans_exported: make.gauge("spans_exported_total", "Spans that the collector took."),
+            connections: make.gauges("connections", "Connections by port.", &["port"]),
+            connections_max: make.gauges("connections_max", "Most connections by port.", &["port"]),
+            events: make.gauge("events_waiting", "Events that wait for policies' observe hooks."),
+            events_max: make.gauge("events_waiting_max", "Most events that may wait."),
+            spans_max: make.gauge("spans_waiting_max", "Most spans that may wait for export; more are dropped."),
+            spans: Mutex::new(SpanCounts {
+                dropped: make.counter("spans_dropped_total", "Spans that were not exported."),
+                exported: make.counter("spans_exported_total", "Spans that the collector took."),
+            }),
         }
     }
 
@@ -179,7 +198,18 @@ impl Gauges {
         self.decisions_max.set(limits.decisions_max as i64);
         self.admin_streams.set((limits.admin_streams_max - proxy.admin_streams.available_permits()) as i64);
         self.admin_streams_max.set(limits.admin_streams_max as i64);
-        self.spans_dropped.set((proxy.spans.dropped_total)() as i64);
-        self.spans_exported.set((proxy.spans.exported_total)() as i64);
+        for (port, room, most) in [
+            ("data", &proxy.connections, limits.connections_max),
+            ("admin", &proxy.admin_connections, limits.admin_connections_max),
+        ] {
+            self.connections.with_label_values(&[port]).set((most - room.available_permits()) as i64);
+            self.connections_max.with_label_values(&[port]).set(most as i64);
+        }
+        self.events.set(proxy.observer.waiting() as i64);
+        self.events_max.set(limits.events_max as i64);
+        self.spans_max.set(limits.spans_max as i64);
+        let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        spans.dropped.inc_by((proxy.spans.dropped_total)().saturating_sub(spans.dropped.get()));
+        spans.exported.inc_by((proxy.spans.exported_total)().saturating_sub(spans.exported.get()));
     }
 }

@@ -27,6 +27,11 @@ impl Observer {
         (Observer { events, dropped }, queue)
     }
 
+    /// Events that wait now.
+    pub fn waiting(&self) -> usize {
+        self.events.max_capacity() - self.events.capacity()
+    }
+
     /// Tells of an event; drops it and counts that when too many wait.
     pub fn tell(&self, event: Event) {
         if self.events.try_send(event).is_err() {

@@ -39,6 +39,10 @@ pub(crate) struct Proxy {
     pub tracer: Tracer,
     pub spans: Spans,
     pub stopping: Stopping,
+    /// Room for connections on the data port.
+    pub connections: Arc<Semaphore>,
+    /// Room for connections on the admin port.
+    pub admin_connections: Arc<Semaphore>,
     /// Room for requests in flight.
     pub in_flight: Arc<Semaphore>,
     /// Room for requests that policies hold.
@@ -105,6 +109,8 @@ impl Proxy {
                 exported_total: Box::new(telemetry.exported_total()),
             },
             stopping,
+            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            admin_connections: Arc::new(Semaphore::new(limits.admin_connections_max)),
             in_flight: Arc::new(Semaphore::new(limits.in_flight_max)),
             queue: Semaphore::new(limits.queue_max),
             admin_streams: Arc::new(Semaphore::new(limits.admin_streams_max)),

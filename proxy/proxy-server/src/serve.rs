@@ -8,6 +8,7 @@ use std::time::Duration;
 use telemetry::Telemetry;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admin::Admin;
@@ -73,14 +74,14 @@ pub async fn serve(
     let tasks = Tasks::new();
     let proxy = start(config, &telemetry, bound, &tasks).await?;
 
-    let port = |listener, acceptor: Option<TlsAcceptor>, connections_max| Port {
+    let port = |listener, acceptor: Option<TlsAcceptor>, room: &Arc<Semaphore>| Port {
         listener,
         tls: acceptor,
-        connections_max,
+        room: room.clone(),
         bounds: Bounds::of(&limits),
     };
-    let data = port(data, acceptor.clone(), limits.connections_max);
-    let admin = port(admin, acceptor, limits.admin_connections_max);
+    let data = port(data, acceptor.clone(), &proxy.connections);
+    let admin = port(admin, acceptor, &proxy.admin_connections);
     let ports = futures_util::future::join(
         data.serve(Data(proxy.clone()), tasks.stopping(), drain_max),
         admin.serve(Admin::new(proxy), tasks.stopping(), drain_max),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use dispatch::{Chain, Entry};
 use policy_api::{Call, Hook, RequestFacts};
-use telemetry::SpanKind;
+use telemetry::{SpanKind, names};
 
-use crate::exchange::finish::Journal;
+use crate::exchange::finish::{Journal, Verdict};
 use crate::exchange::{Refusal, place};
 use crate::proxy::Proxy;
 
@@ -16,11 +16,12 @@ pub(crate) fn admit(
     chain: &Chain,
     facts: &Arc<RequestFacts>,
 ) -> Result<(), Refusal> {
+    let span = journal.span.child("admit", SpanKind::Internal);
     let fleet = place::view(proxy, facts)?;
     if !chain.links().iter().any(|link| link.has(Hook::Admit)) {
+        span.set(names::VERDICT, Entry::Allowed.word());
         return Ok(());
     }
-    let span = journal.span.child("admit", SpanKind::Internal);
     let began = proxy.clock.now();
     let decision = chain.admit(&Call { now_ms: proxy.clock.now_ms(), facts, fleet: &fleet });
     journal.decided(&span, &decision, began.elapsed());

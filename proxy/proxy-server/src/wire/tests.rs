@@ -65,10 +65,7 @@ fn one_plain_prompt_is_not_copied() {
 
 #[test]
 fn a_field_of_another_type_is_the_replicas_to_judge() {
-    let expected = RequestFields {
-        model: Some("m".to_owned()),
-        ..RequestFields::default()
-    };
+    let expected = RequestFields { model: Some("m".to_owned()), ..RequestFields::default() };
     let body = r#"{"model":"m","stream":"yes","max_tokens":-1,"temperature":[],"user":{},"n":1e400}"#;
     assert_eq!(read(body), Ok(expected));
 }

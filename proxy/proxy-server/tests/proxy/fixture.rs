@@ -1,5 +1,6 @@
 //! A proxy on ports of its own, and clients of both ports.
 
+pub mod guest;
 mod replica;
 
 use std::net::SocketAddr;
@@ -58,6 +59,15 @@ impl Proxy {
         let bound = bound.await.expect("the proxy starts");
         let client = Client::builder(TokioExecutor::new()).build_http();
         Proxy { bound, client, stop: Some(stop), served: Some(served) }
+    }
+
+    /// What a proxy with these lines says instead of starting.
+    pub async fn refused(lines: &str) -> String {
+        let config = Config::parse(&format!("{LISTEN}\n{lines}"), Path::new("test.toml"));
+        let config = config.expect("the test's configuration is sound");
+        let ready = |_| panic!("it starts");
+        let served = serve(config, Arc::new(Telemetry::off()), ready, std::future::pending());
+        served.await.expect_err("it does not start").to_string()
     }
 
     /// A proxy whose replicas are all healthy.

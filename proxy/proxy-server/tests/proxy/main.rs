@@ -7,4 +7,6 @@ mod bad_input;
 mod failures;
 mod health;
 mod pass_through;
+mod policies;
 mod streaming;
+mod tls;
