@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use engine_server::Config;
 use telemetry::{Protocol, Telemetry};
@@ -70,6 +70,11 @@ pub(crate) enum OtlpProtocol {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    ensure!(
+        args.model.is_dir(),
+        "there is no model folder at {}; give a checkpoint in Hugging Face layout (`headworks model synth` makes one)",
+        args.model.display()
+    );
     crate::runtime()?.block_on(serve(args))
 }
 

@@ -44,7 +44,15 @@ fn python(root: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(&venv).context("make the venv's folder")?;
     run(program(root, "python3").args(["-m", "venv", "--clear"]).arg(&venv))
         .context("make a venv; on Debian it needs the package python3-venv")?;
-    run(program(root, &python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS]))?;
+    run(program(root, &python).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+        REQUIREMENTS,
+    ]))?;
     std::fs::write(&installed, wanted).context("note what was installed")?;
     Ok(python)
 }
@@ -54,9 +62,13 @@ fn chromium(root: &Path) -> anyhow::Result<PathBuf> {
         step("installing Chromium for the dashboard's test");
         let install = |root: &Path| {
             run(program(root, "apt-get").args(["-qq", "update"]))?;
-            run(program(root, "apt-get")
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .args(["-qq", "-y", "--no-install-recommends", "install", "chromium"]))
+            run(program(root, "apt-get").env("DEBIAN_FRONTEND", "noninteractive").args([
+                "-qq",
+                "-y",
+                "--no-install-recommends",
+                "install",
+                "chromium",
+            ]))
         };
         install(root).context("install the package chromium, as root or by hand; the dashboard's test needs it")?;
     }

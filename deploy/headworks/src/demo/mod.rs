@@ -114,7 +114,13 @@ async fn play(args: &Args, scenario: &Scenario, plan: &Plan, place: &Place) -> a
             return Err(fallen);
         }
     }
-    ensure!(report.failures == 0, "{} of {} requests failed; the first: {}", report.failures, report.requests, report.errors[0]);
+    ensure!(
+        report.failures == 0,
+        "{} of {} requests failed; the first: {}",
+        report.failures,
+        report.requests,
+        report.errors[0]
+    );
     Ok(())
 }
 

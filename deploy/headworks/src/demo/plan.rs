@@ -110,7 +110,8 @@ impl Ports {
                     .checked_mul(number as u32)
                     .and_then(|base| u16::try_from(base + offset + u32::from(first)).ok()),
             };
-            let wanted = wanted.with_context(|| format!("ports from {first} on do not suffice; choose a lower --port"))?;
+            let wanted =
+                wanted.with_context(|| format!("ports from {first} on do not suffice; choose a lower --port"))?;
             self.take(wanted)
         };
         let (data, admin) = (nth(0)?, nth(1)?);

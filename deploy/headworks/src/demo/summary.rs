@@ -26,7 +26,15 @@ pub(crate) struct Summary {
     ttft_ms: Percentiles,
     tpot_ms: Percentiles,
     e2e_ms: Percentiles,
+    /// The first region's; all regions start with the same.
+    policy: PolicyName,
     regions: Vec<RegionSummary>,
+}
+
+#[derive(Debug, Serialize)]
+struct PolicyName {
+    name: String,
+    digest: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +89,8 @@ impl Summary {
                 policy: active(policies).with_context(|| format!("{url} names no active policy"))?,
             });
         }
+        let first = &regions.first().context("the plan has no region")?.policy;
+        let policy = PolicyName { name: first.name.clone(), digest: first.digest.clone() };
         let Report {
             scenario: _,
             requests,
@@ -104,6 +114,7 @@ impl Summary {
             ttft_ms,
             tpot_ms,
             e2e_ms,
+            policy,
             regions,
         })
     }

@@ -49,7 +49,13 @@ fn wrong_requests_are_answered_with_what_to_change() {
         Row { path: CHAT, body: with("model", json!("nobody")), status: 404, param: Some("model"), says: "nobody" },
         Row { path: CHAT, body: absent, status: 400, param: Some("messages"), says: "messages" },
         Row { path: CHAT, body: with("messages", json!([])), status: 400, param: Some("messages"), says: "messages" },
-        Row { path: CHAT, body: with("max_tokens", json!(-5)), status: 400, param: Some("max_tokens"), says: "max_tokens" },
+        Row {
+            path: CHAT,
+            body: with("max_tokens", json!(-5)),
+            status: 400,
+            param: Some("max_tokens"),
+            says: "max_tokens",
+        },
         Row {
             path: CHAT,
             body: chat(&"water ".repeat(9000), 4, false).to_string().into_bytes(),

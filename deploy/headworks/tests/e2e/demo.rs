@@ -8,7 +8,12 @@ use serde_json::Value;
 use crate::processes::{component, headworks, tool};
 
 fn demo(flags: &[&str]) -> Output {
-    headworks().args(["demo", "--once", "--policies"]).arg(tool("HEADWORKS_TEST_POLICIES")).args(flags).output().unwrap()
+    headworks()
+        .args(["demo", "--once", "--policies"])
+        .arg(tool("HEADWORKS_TEST_POLICIES"))
+        .args(flags)
+        .output()
+        .unwrap()
 }
 
 #[track_caller]
@@ -35,6 +40,7 @@ fn it_serves_the_sample_workload_from_two_regions_and_reports() {
     let decided: u64 = regions.iter().map(|region| region["policy"]["decisions_total"].as_u64().unwrap()).sum();
     assert_eq!(decided, 96, "every request was placed by a policy: {summary}");
     let bytes = std::fs::metadata(component("least-load")).unwrap().len();
+    assert_eq!(summary["policy"]["digest"], regions[0]["policy"]["digest"]);
     for region in regions {
         assert_eq!(region["policy"]["name"], "least-load");
         assert_eq!(region["policy"]["bytes"], bytes);

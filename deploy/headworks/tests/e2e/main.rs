@@ -6,6 +6,7 @@ mod bad_input;
 mod client;
 mod dashboard;
 mod demo;
+mod docs;
 mod faults;
 mod help;
 mod http;

@@ -178,14 +178,13 @@ pub fn proxy(replicas: &[&str], policy: &str, more: &str) -> Server {
     );
     std::fs::write(&config, text).unwrap();
     let server = Server::start(headworks().arg("proxy").arg("--config").arg(&config));
-    wait_for("the proxy to be ready", || {
-        (http::get(&format!("{}/readyz", server.admin)).status == 200).then_some(())
-    });
+    wait_for("the proxy to be ready", || (http::get(&format!("{}/readyz", server.admin)).status == 200).then_some(()));
     server
 }
 
 /// The number behind a metric's name and labels on a `/metrics` page.
 pub fn metric(page: &str, name_and_labels: &str) -> Option<f64> {
-    let line = page.lines().find(|line| line.strip_prefix(name_and_labels).is_some_and(|rest| rest.starts_with(' ')))?;
+    let line =
+        page.lines().find(|line| line.strip_prefix(name_and_labels).is_some_and(|rest| rest.starts_with(' ')))?;
     line.rsplit(' ').next()?.parse().ok()
 }

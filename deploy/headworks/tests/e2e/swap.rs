@@ -60,7 +60,8 @@ fn what_is_no_policy_is_refused_with_the_reason_and_the_old_one_stays() {
     let before = active(&proxy);
     let good = std::fs::read(component("least-load")).unwrap();
     let core_module = b"\0asm\x01\0\0\0";
-    let rows: [(&[u8], &str); 3] = [(b"garbage", "WebAssembly"), (core_module, "component"), (&good[..good.len() / 2], "")];
+    let rows: [(&[u8], &str); 3] =
+        [(b"garbage", "WebAssembly"), (core_module, "component"), (&good[..good.len() / 2], "")];
     for (bytes, says) in rows {
         let answer = upload(&proxy, bytes);
         assert!((400..500).contains(&answer.status), "{}", answer.text());

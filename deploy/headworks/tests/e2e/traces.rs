@@ -171,7 +171,8 @@ fn a_collector_that_is_down_harms_no_request_and_the_lost_spans_are_counted() {
     let engine = engine(&["--otlp-endpoint", &nobody]);
     let proxy = proxy(&[&engine.url], "least-load", &format!("[telemetry]\notlp_endpoint = \"{nobody}\"\n"));
     for _ in 0..10 {
-        let answer = http::post(&format!("{}/v1/chat/completions", proxy.url), chat("hi", 2, false).to_string().as_bytes());
+        let answer =
+            http::post(&format!("{}/v1/chat/completions", proxy.url), chat("hi", 2, false).to_string().as_bytes());
         assert_eq!(answer.status, 200);
     }
     for (page, name) in [
