@@ -35,7 +35,6 @@ const ARROWS: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("wasmtime", &["policy-runtime"]),
     ("cudarc", &["engine-cuda"]),
-    ("gemm", &["engine-cpu"]),
     ("rustls", &["proxy-server"]),
     ("tokio-rustls", &["proxy-server"]),
     ("opentelemetry", &["telemetry"]),
