@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum LoadError {
     /// More bytes than a component may have.
-    #[error("the component has {bytes} bytes; at most {bytes_max} are allowed")]
+    #[error("the component has {bytes} bytes; at most {bytes_max} are allowed (component_bytes_max)")]
     TooLarge {
         /// What it has.
         bytes: usize,
@@ -26,7 +26,7 @@ pub enum LoadError {
     )]
     CoreModule,
     /// Speaks a version of the contract that this runtime does not.
-    #[error("the component speaks {wanted}, but this proxy offers {offered}; rebuild it against {offered}")]
+    #[error("the component speaks {wanted}, but what is offered here is {offered}; rebuild it against {offered}")]
     ContractVersion {
         /// What it wants.
         wanted: String,

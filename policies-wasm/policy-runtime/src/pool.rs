@@ -17,7 +17,7 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Shelf {
-    idle: Vec<Box<Instance>>,
+    idle: Vec<Instance>,
     /// Idle, lent, and being made.
     live: usize,
     waiting: usize,
@@ -27,7 +27,7 @@ struct Shelf {
 /// free: after a trap, and after a panic.
 pub(crate) struct Loan<'a> {
     pool: &'a Pool,
-    instance: Option<Box<Instance>>,
+    instance: Option<Instance>,
     returned: bool,
 }
 
@@ -40,7 +40,7 @@ impl Pool {
     pub(crate) fn stock(&self, instance: Instance) {
         let mut shelf = lock(&self.shelf);
         shelf.live += 1;
-        shelf.idle.push(Box::new(instance));
+        shelf.idle.push(instance);
     }
 
     /// Takes a place, waiting a bounded time when all are taken; `None` when none came free.
@@ -77,7 +77,7 @@ impl Loan<'_> {
     /// The place's instance, made now when the place is empty.
     pub(crate) fn instance<E>(&mut self, make: impl FnOnce() -> Result<Instance, E>) -> Result<&mut Instance, E> {
         if self.instance.is_none() {
-            self.instance = Some(Box::new(make()?));
+            self.instance = Some(make()?);
         }
         Ok(self.instance.as_mut().expect("it was there or has just been made"))
     }

@@ -1,0 +1,4 @@
+//! The shipped components, as built, in the real runtime.
+
+#[cfg(test)]
+mod shipped;
