@@ -19,57 +19,29 @@ impl Chain {
                 Err(kind) => {
                     faults.push(link.fault(kind));
                     if link.on_admit_error == OnError::Reject {
-                        return decided(
-                            link,
-                            Answer::bare(Entry::Denied(denial_for_fault())),
-                            faults,
-                        );
+                        return decided(link, Answer::bare(Entry::Denied(denial_for_fault())), faults);
                     }
                 }
             }
         }
-        Decision {
-            by: By::Fallback,
-            verdict: Entry::Allowed,
-            reason: None,
-            attributes: Vec::new(),
-            faults,
-        }
+        Decision { by: By::Fallback, verdict: Entry::Allowed, reason: None, attributes: Vec::new(), faults }
     }
 }
 
 /// The policy's verdict, checked; `None` for a pass.
 fn ask(link: &Link, call: &Call<'_>) -> Result<Option<Answer<Entry>>, FaultKind> {
-    let Answer {
-        verdict,
-        reason,
-        attributes,
-    } = link.policy.admit(call).map_err(FaultKind::NoVerdict)?;
+    let Answer { verdict, reason, attributes } = link.policy.admit(call).map_err(FaultKind::NoVerdict)?;
     let verdict = match verdict {
         Admission::Pass => return Ok(None),
         Admission::Allow => Entry::Allowed,
         Admission::Deny(denial) => Entry::Denied(checked(denial)?),
     };
-    Ok(Some(Answer {
-        verdict,
-        reason,
-        attributes,
-    }))
+    Ok(Some(Answer { verdict, reason, attributes }))
 }
 
 fn decided(link: &Link, answer: Answer<Entry>, faults: Vec<Fault>) -> Decision<Entry> {
-    let Answer {
-        verdict,
-        reason,
-        attributes,
-    } = answer;
-    Decision {
-        by: By::Policy(link.author.clone()),
-        verdict,
-        reason,
-        attributes,
-        faults,
-    }
+    let Answer { verdict, reason, attributes } = answer;
+    Decision { by: By::Policy(link.author.clone()), verdict, reason, attributes, faults }
 }
 
 #[cfg(test)]

@@ -57,12 +57,7 @@ pub struct Attempts {
 impl Attempts {
     /// No try yet, `tries_max` in all.
     pub fn new(tries_max: u32, repeat: Repeat) -> Attempts {
-        Attempts {
-            tried: Tried::default(),
-            tries_max,
-            tries: 0,
-            repeat,
-        }
+        Attempts { tried: Tried::default(), tries_max, tries: 0, repeat }
     }
 
     /// Counts a try and gives its number, from 1.
@@ -111,28 +106,13 @@ mod tests {
 
     #[test]
     fn a_broken_answer_is_tried_again_only_when_that_does_no_harm() {
-        check(
-            Repeat::Harmless,
-            Failure::BrokeBeforeFirstByte,
-            1,
-            Next::Retry,
-        );
-        check(
-            Repeat::OnlyUnseen,
-            Failure::BrokeBeforeFirstByte,
-            1,
-            Next::GiveUp,
-        );
+        check(Repeat::Harmless, Failure::BrokeBeforeFirstByte, 1, Next::Retry);
+        check(Repeat::OnlyUnseen, Failure::BrokeBeforeFirstByte, 1, Next::GiveUp);
     }
 
     #[test]
     fn nothing_is_tried_again_after_the_first_byte() {
-        check(
-            Repeat::Harmless,
-            Failure::BrokeAfterFirstByte,
-            1,
-            Next::GiveUp,
-        );
+        check(Repeat::Harmless, Failure::BrokeAfterFirstByte, 1, Next::GiveUp);
     }
 
     #[test]

@@ -65,10 +65,7 @@ impl Link {
 
     /// Counts a fault and says whose it was.
     pub(crate) fn fault(&self, kind: FaultKind) -> Fault {
-        let fault = Fault {
-            by: self.author.clone(),
-            kind,
-        };
+        let fault = Fault { by: self.author.clone(), kind };
         self.tally.count_fault(&fault.kind);
         fault
     }
@@ -87,19 +84,13 @@ impl Tally {
 
     /// The last fault in words.
     pub fn last_fault(&self) -> Option<String> {
-        self.last_fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.last_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts a fault that was seen outside a decision, such as one of the observe hook.
     pub fn count_fault(&self, kind: &FaultKind) {
         self.faults.fetch_add(1, Ordering::Relaxed);
-        *self
-            .last_fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(kind.to_string());
+        *self.last_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind.to_string());
     }
 
     pub(crate) fn count_decision(&self) {

@@ -116,31 +116,14 @@ pub enum FaultKind {
 impl<V> Decision<V> {
     /// Turns the verdict into another, keeping the rest.
     pub fn map<W>(self, change: impl FnOnce(V) -> W) -> Decision<W> {
-        let Decision {
-            by,
-            verdict,
-            reason,
-            attributes,
-            faults,
-        } = self;
-        Decision {
-            by,
-            verdict: change(verdict),
-            reason,
-            attributes,
-            faults,
-        }
+        let Decision { by, verdict, reason, attributes, faults } = self;
+        Decision { by, verdict: change(verdict), reason, attributes, faults }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Author {
-            slot,
-            name,
-            version,
-            ..
-        } = &*self.by;
+        let Author { slot, name, version, .. } = &*self.by;
         write!(f, "{slot} ({name} {version}): {}", self.kind)
     }
 }

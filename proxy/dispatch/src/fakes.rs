@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use policy_api::{
-    Admission, Answer, Call, Denial, Description, Event, FleetView, Health, Hook, Mode, Placement,
-    Policy, PolicyFault, RegionId, RegionRow, ReplicaId, ReplicaRole, ReplicaRow,
+    Admission, Answer, Call, Denial, Description, Event, FleetView, Health, Hook, Mode, Placement, Policy, PolicyFault,
+    RegionId, RegionRow, ReplicaId, ReplicaRole, ReplicaRow,
 };
 
 use crate::{Author, Chain, Fallback, Link};
@@ -17,14 +17,8 @@ pub struct Says {
 
 /// Links from words such as `pass, replica 1, trap, deny 429`.
 pub fn links(words: &str) -> Vec<Link> {
-    let words = words
-        .split(',')
-        .map(str::trim)
-        .filter(|word| !word.is_empty());
-    words
-        .enumerate()
-        .map(|(index, word)| link(&format!("slot{index}"), word))
-        .collect()
+    let words = words.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words.enumerate().map(|(index, word)| link(&format!("slot{index}"), word)).collect()
 }
 
 /// A chain of what [`links`] makes.
@@ -47,47 +41,22 @@ fn link(slot: &str, word: &str) -> Link {
         version: "1".to_owned(),
         digest: String::new(),
     };
-    Link::new(
-        author,
-        Arc::new(Says {
-            description,
-            word: word.to_owned(),
-        }),
-    )
+    Link::new(author, Arc::new(Says { description, word: word.to_owned() }))
 }
 
 /// Columns from words such as `up 3, down 0, draining 0, up 1 w200`: health and running requests of replicas 0, 1, …
 pub fn fleet(words: &str) -> FleetView {
-    let words = words
-        .split(',')
-        .map(str::trim)
-        .filter(|word| !word.is_empty());
-    let rows: Vec<ReplicaRow> = words
-        .enumerate()
-        .map(|(id, word)| replica(id as u32, word))
-        .collect();
-    let region = |id, local| RegionRow {
-        id: RegionId(id),
-        local,
-        available: 1,
-        queue: 0,
-        rtt_us: 0,
-        age_ms: 0,
-    };
+    let words = words.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let rows: Vec<ReplicaRow> = words.enumerate().map(|(id, word)| replica(id as u32, word)).collect();
+    let region = |id, local| RegionRow { id: RegionId(id), local, available: 1, queue: 0, rtt_us: 0, age_ms: 0 };
     FleetView::of(1, &rows, &[region(0, true), region(1, false)])
 }
 
 fn replica(id: u32, word: &str) -> ReplicaRow {
     let mut parts = word.split(' ');
     let state = parts.next().expect("a word has a first part");
-    let running = parts
-        .next()
-        .map_or(0, |part| part.parse().expect("running is a number"));
-    let weight = parts.next().map_or(100, |part| {
-        part.trim_start_matches('w')
-            .parse()
-            .expect("weight is a number")
-    });
+    let running = parts.next().map_or(0, |part| part.parse().expect("running is a number"));
+    let weight = parts.next().map_or(100, |part| part.trim_start_matches('w').parse().expect("weight is a number"));
     ReplicaRow {
         id: ReplicaId(id),
         region: RegionId(0),
@@ -96,11 +65,7 @@ fn replica(id: u32, word: &str) -> ReplicaRow {
         kv_blocks_used: 0,
         kv_blocks_total: 0,
         prefix_hit_permille: 0,
-        health: if state == "down" {
-            Health::Unhealthy
-        } else {
-            Health::Healthy
-        },
+        health: if state == "down" { Health::Unhealthy } else { Health::Healthy },
         draining: state == "draining",
         role: ReplicaRole::Mixed,
         age_ms: 0,
@@ -112,19 +77,11 @@ fn replica(id: u32, word: &str) -> ReplicaRow {
 
 impl Says {
     fn number(&self) -> u32 {
-        self.word
-            .split(' ')
-            .nth(1)
-            .and_then(|part| part.parse().ok())
-            .expect("the word has a number")
+        self.word.split(' ').nth(1).and_then(|part| part.parse().ok()).expect("the word has a number")
     }
 
     fn denial(&self) -> Denial {
-        Denial {
-            status: self.number() as u16,
-            retry_after_ms: None,
-            message: self.word.clone(),
-        }
+        Denial { status: self.number() as u16, retry_after_ms: None, message: self.word.clone() }
     }
 }
 
@@ -138,16 +95,11 @@ impl Policy for Says {
             Some("allow") => Admission::Allow,
             Some("deny") => Admission::Deny(self.denial()),
             Some("trap") => {
-                return Err(PolicyFault::Trapped {
-                    message: "unreachable".to_owned(),
-                });
+                return Err(PolicyFault::Trapped { message: "unreachable".to_owned() });
             }
             _ => Admission::Pass,
         };
-        Ok(Answer {
-            reason: Some(self.word.clone()),
-            ..Answer::bare(verdict)
-        })
+        Ok(Answer { reason: Some(self.word.clone()), ..Answer::bare(verdict) })
     }
 
     fn place(&self, _: &Call<'_>) -> Result<Answer<Placement>, PolicyFault> {
@@ -157,16 +109,11 @@ impl Policy for Says {
             Some("hold") => Placement::Hold,
             Some("reject") => Placement::Reject(self.denial()),
             Some("trap") => {
-                return Err(PolicyFault::Trapped {
-                    message: "unreachable".to_owned(),
-                });
+                return Err(PolicyFault::Trapped { message: "unreachable".to_owned() });
             }
             _ => Placement::Pass,
         };
-        Ok(Answer {
-            reason: Some(self.word.clone()),
-            ..Answer::bare(verdict)
-        })
+        Ok(Answer { reason: Some(self.word.clone()), ..Answer::bare(verdict) })
     }
 
     fn observe(&self, _: u64, _: &Arc<FleetView>, _: &[Event]) -> Result<(), PolicyFault> {

@@ -18,34 +18,20 @@ pub struct Fallback {
 impl Fallback {
     /// The replica with the least load for its weight among those that take work and were not tried.
     pub fn place(&self, fleet: &FleetView, tried: &Tried) -> Answer<Target> {
-        let free = |row: &usize| {
-            fleet.takes_work(*row) && !tried.replicas.contains(&ReplicaId(fleet.id[*row]))
-        };
+        let free = |row: &usize| fleet.takes_work(*row) && !tried.replicas.contains(&ReplicaId(fleet.id[*row]));
         let rows = || (0..fleet.len()).filter(free);
         let Some(least) = rows().map(|row| load_of(fleet, row)).min_by(Load::cmp) else {
-            return Answer {
-                reason: Some("no replica takes work".to_owned()),
-                ..Answer::bare(Target::Nobody)
-            };
+            return Answer { reason: Some("no replica takes work".to_owned()), ..Answer::bare(Target::Nobody) };
         };
-        let equals = rows()
-            .filter(|row| load_of(fleet, *row).cmp(&least).is_eq())
-            .count();
+        let equals = rows().filter(|row| load_of(fleet, *row).cmp(&least).is_eq()).count();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % equals;
         let row = rows()
             .filter(|row| load_of(fleet, *row).cmp(&least).is_eq())
             .nth(turn)
             .expect("`turn` is below the number of rows that pass the same filter");
-        let reason = format!(
-            "least load: {} of {} replicas with {} at work",
-            fleet.id[row],
-            fleet.len(),
-            least.requests
-        );
-        Answer {
-            reason: Some(reason),
-            ..Answer::bare(Target::Replica(ReplicaId(fleet.id[row])))
-        }
+        let reason =
+            format!("least load: {} of {} replicas with {} at work", fleet.id[row], fleet.len(), least.requests);
+        Answer { reason: Some(reason), ..Answer::bare(Target::Replica(ReplicaId(fleet.id[row]))) }
     }
 }
 

@@ -19,37 +19,19 @@ impl Chain {
                 Err(kind) => {
                     faults.push(link.fault(kind));
                     if link.on_place_error == OnError::Reject {
-                        return decided(
-                            link,
-                            Answer::bare(Target::Rejected(denial_for_fault())),
-                            faults,
-                        );
+                        return decided(link, Answer::bare(Target::Rejected(denial_for_fault())), faults);
                     }
                 }
             }
         }
-        let Answer {
-            verdict,
-            reason,
-            attributes,
-        } = self.fallback().place(call.fleet, tried);
-        Decision {
-            by: By::Fallback,
-            verdict,
-            reason,
-            attributes,
-            faults,
-        }
+        let Answer { verdict, reason, attributes } = self.fallback().place(call.fleet, tried);
+        Decision { by: By::Fallback, verdict, reason, attributes, faults }
     }
 }
 
 /// The policy's verdict, checked; `None` for a pass.
 fn ask(link: &Link, call: &Call<'_>, tried: &Tried) -> Result<Option<Answer<Target>>, FaultKind> {
-    let Answer {
-        verdict,
-        reason,
-        attributes,
-    } = link.policy.place(call).map_err(FaultKind::NoVerdict)?;
+    let Answer { verdict, reason, attributes } = link.policy.place(call).map_err(FaultKind::NoVerdict)?;
     let verdict = match verdict {
         Placement::Pass => return Ok(None),
         Placement::Hold => Target::Hold,
@@ -57,43 +39,24 @@ fn ask(link: &Link, call: &Call<'_>, tried: &Tried) -> Result<Option<Answer<Targ
         Placement::Replica(replica) => replica_that_can_be_had(replica, call, tried)?,
         Placement::Region(region) => region_that_can_be_had(region, call, tried)?,
     };
-    Ok(Some(Answer {
-        verdict,
-        reason,
-        attributes,
-    }))
+    Ok(Some(Answer { verdict, reason, attributes }))
 }
 
-fn replica_that_can_be_had(
-    replica: ReplicaId,
-    call: &Call<'_>,
-    tried: &Tried,
-) -> Result<Target, FaultKind> {
+fn replica_that_can_be_had(replica: ReplicaId, call: &Call<'_>, tried: &Tried) -> Result<Target, FaultKind> {
     // Tried comes first: the one who retries may have taken tried replicas out of the fleet it shows.
     if tried.replicas.contains(&replica) {
         return Err(FaultKind::ReplicaTried(replica));
     }
-    let row = call
-        .fleet
-        .row_of(replica)
-        .ok_or(FaultKind::UnknownReplica(replica))?;
+    let row = call.fleet.row_of(replica).ok_or(FaultKind::UnknownReplica(replica))?;
     match call.fleet.takes_work(row) {
         true => Ok(Target::Replica(replica)),
         false => Err(FaultKind::ReplicaTakesNoWork(replica)),
     }
 }
 
-fn region_that_can_be_had(
-    region: RegionId,
-    call: &Call<'_>,
-    tried: &Tried,
-) -> Result<Target, FaultKind> {
+fn region_that_can_be_had(region: RegionId, call: &Call<'_>, tried: &Tried) -> Result<Target, FaultKind> {
     let regions = &call.fleet.regions;
-    let row = regions
-        .id
-        .iter()
-        .position(|id| *id == region.0)
-        .ok_or(FaultKind::UnknownRegion(region))?;
+    let row = regions.id.iter().position(|id| *id == region.0).ok_or(FaultKind::UnknownRegion(region))?;
     if regions.local[row] != 0 {
         return Err(FaultKind::OwnRegion(region));
     }
@@ -107,18 +70,8 @@ fn region_that_can_be_had(
 }
 
 fn decided(link: &Link, answer: Answer<Target>, faults: Vec<Fault>) -> Decision<Target> {
-    let Answer {
-        verdict,
-        reason,
-        attributes,
-    } = answer;
-    Decision {
-        by: By::Policy(link.author.clone()),
-        verdict,
-        reason,
-        attributes,
-        faults,
-    }
+    let Answer { verdict, reason, attributes } = answer;
+    Decision { by: By::Policy(link.author.clone()), verdict, reason, attributes, faults }
 }
 
 #[cfg(test)]

@@ -40,8 +40,8 @@ pub(crate) async fn exchange(proxy: Arc<Proxy>, request: Request<Incoming>) -> R
 async fn serve(proxy: &Proxy, journal: &mut Journal, request: Request<Incoming>) -> Result<send::Answer, Refusal> {
     journal.enter()?;
     let tenant = authenticate(request.headers())?;
-    let request = read_request(request, &proxy.limits).await?;
-    let facts = facts(proxy, &request, tenant);
+    let mut request = read_request(request, &proxy.limits).await?;
+    let facts = facts(proxy, &mut request, tenant);
     journal.read(&request, &facts);
 
     // One chain for the whole request: none is decided by half a swap.

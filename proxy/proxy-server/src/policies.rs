@@ -156,8 +156,17 @@ impl Policies {
         };
         let (runtime, slot) = (self.runtime.clone(), name.to_owned());
         let load = move || runtime.load(&slot, &bytes, &config_json, predecessor.as_deref());
-        let component =
-            tokio::task::spawn_blocking(load).await.map_err(|error| SwapError::Broke(error.to_string()))??;
+        let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| SwapError::Broke(error.to_string()));
+        let component = match loaded.and_then(|loaded| Ok(loaded?)) {
+            Ok(component) => component,
+            Err(refused) => {
+                // A slot that never came to be keeps nothing in the runtime.
+                if self.slot(name).is_none() {
+                    self.runtime.forget(name);
+                }
+                return Err(refused);
+            }
+        };
         if self.slot(name).is_none() {
             self.slots().push(Slot::empty(name.to_owned()));
         }

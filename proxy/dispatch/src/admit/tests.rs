@@ -9,16 +9,10 @@ use crate::{By, Chain, Decision, Entry, Fallback, OnError};
 
 fn admit(words: &str, on_error: OnError) -> Decision<Entry> {
     let mut links = links(words);
-    links
-        .iter_mut()
-        .for_each(|link| link.on_admit_error = on_error);
+    links.iter_mut().for_each(|link| link.on_admit_error = on_error);
     let chain = Chain::new(links, Arc::new(Fallback::default()));
     let (facts, fleet) = (Arc::new(RequestFacts::default()), Arc::new(fleet("up")));
-    chain.admit(&Call {
-        now_ms: 0,
-        facts: &facts,
-        fleet: &fleet,
-    })
+    chain.admit(&Call { now_ms: 0, facts: &facts, fleet: &fleet })
 }
 
 fn in_words(decision: &Decision<Entry>) -> String {
@@ -62,10 +56,7 @@ fn a_fault_lets_nobody_in_by_default() {
 
 #[test]
 fn a_fault_asks_the_next_where_configured_so() {
-    assert_eq!(
-        in_words(&admit("trap, deny 429", OnError::Fallback)),
-        "slot1 denied 429, 1 faults"
-    );
+    assert_eq!(in_words(&admit("trap, deny 429", OnError::Fallback)), "slot1 denied 429, 1 faults");
 }
 
 #[test]
@@ -75,38 +66,14 @@ fn a_denial_that_is_no_error_is_a_fault() {
 
 #[test]
 fn verdicts_and_faults_are_counted_apart_and_the_last_fault_is_kept() {
-    let links = links("trap, allow").into_iter().map(|link| crate::Link {
-        on_admit_error: OnError::Fallback,
-        ..link
-    });
+    let links = links("trap, allow").into_iter().map(|link| crate::Link { on_admit_error: OnError::Fallback, ..link });
     let chain = Chain::new(links.collect(), Arc::new(Fallback::default()));
     let (facts, fleet) = (Arc::new(RequestFacts::default()), Arc::new(fleet("up")));
     for _ in 0..3 {
-        chain.admit(&Call {
-            now_ms: 0,
-            facts: &facts,
-            fleet: &fleet,
-        });
+        chain.admit(&Call { now_ms: 0, facts: &facts, fleet: &fleet });
     }
-    let [trapping, allowing] = chain.links() else {
-        panic!("two links were given")
-    };
-    assert_eq!(
-        (
-            trapping.tally.decisions_total(),
-            trapping.tally.faults_total()
-        ),
-        (0, 3)
-    );
-    assert_eq!(
-        (
-            allowing.tally.decisions_total(),
-            allowing.tally.faults_total()
-        ),
-        (3, 0)
-    );
-    assert_eq!(
-        trapping.tally.last_fault().as_deref(),
-        Some("policy trapped: unreachable")
-    );
+    let [trapping, allowing] = chain.links() else { panic!("two links were given") };
+    assert_eq!((trapping.tally.decisions_total(), trapping.tally.faults_total()), (0, 3));
+    assert_eq!((allowing.tally.decisions_total(), allowing.tally.faults_total()), (3, 0));
+    assert_eq!(trapping.tally.last_fault().as_deref(), Some("policy trapped: unreachable"));
 }

@@ -17,10 +17,7 @@ fn check(rows: &str, expected: &str) {
             other => panic!("no replica: {other:?}"),
         }
     }
-    let counts: Vec<String> = counts
-        .iter()
-        .map(|(id, count)| format!("{id}x{count}"))
-        .collect();
+    let counts: Vec<String> = counts.iter().map(|(id, count)| format!("{id}x{count}")).collect();
     assert_eq!(counts.join(" "), expected);
 }
 

@@ -15,34 +15,17 @@ struct Case<'a> {
     hop: u32,
 }
 
-const PLAIN: Case<'_> = Case {
-    fleet: "up 3, up 1, down 0, draining 0",
-    chain: "",
-    tried: &[],
-    hop: 0,
-};
+const PLAIN: Case<'_> = Case { fleet: "up 3, up 1, down 0, draining 0", chain: "", tried: &[], hop: 0 };
 
 fn decide(case: &Case<'_>) -> Decision<Target> {
     place(&chain(case.chain), case)
 }
 
 fn place(chain: &Chain, case: &Case<'_>) -> Decision<Target> {
-    let mut facts = RequestFacts::default();
-    facts.hop = case.hop;
-    let facts = Arc::new(facts);
+    let facts = Arc::new(RequestFacts { hop: case.hop, ..RequestFacts::default() });
     let fleet = Arc::new(fleet(case.fleet));
-    let tried = Tried {
-        replicas: case.tried.iter().map(|id| ReplicaId(*id)).collect(),
-        regions: Vec::new(),
-    };
-    chain.place(
-        &Call {
-            now_ms: 0,
-            facts: &facts,
-            fleet: &fleet,
-        },
-        &tried,
-    )
+    let tried = Tried { replicas: case.tried.iter().map(|id| ReplicaId(*id)).collect(), regions: Vec::new() };
+    chain.place(&Call { now_ms: 0, facts: &facts, fleet: &fleet }, &tried)
 }
 
 fn in_words(decision: &Decision<Target>) -> String {
@@ -58,10 +41,7 @@ fn in_words(decision: &Decision<Target>) -> String {
         Target::Nobody => "nobody".to_owned(),
     };
     let faults: Vec<String> = decision.faults.iter().map(ToString::to_string).collect();
-    [format!("{by}: {target}"), faults.join("; ")]
-        .join(" | ")
-        .trim_end_matches([' ', '|'])
-        .to_owned()
+    [format!("{by}: {target}"), faults.join("; ")].join(" | ").trim_end_matches([' ', '|']).to_owned()
 }
 
 #[track_caller]
@@ -76,84 +56,29 @@ fn an_empty_chain_leaves_it_to_the_fallback() {
 
 #[test]
 fn the_first_verdict_ends_the_chain() {
-    check(
-        Case {
-            chain: "pass, replica 0, replica 1",
-            ..PLAIN
-        },
-        "slot1: replica 0",
-    );
-    check(
-        Case {
-            chain: "hold, replica 1",
-            ..PLAIN
-        },
-        "slot0: hold",
-    );
-    check(
-        Case {
-            chain: "reject 429",
-            ..PLAIN
-        },
-        "slot0: rejected 429",
-    );
-    check(
-        Case {
-            chain: "region 1",
-            ..PLAIN
-        },
-        "slot0: region 1",
-    );
+    check(Case { chain: "pass, replica 0, replica 1", ..PLAIN }, "slot1: replica 0");
+    check(Case { chain: "hold, replica 1", ..PLAIN }, "slot0: hold");
+    check(Case { chain: "reject 429", ..PLAIN }, "slot0: rejected 429");
+    check(Case { chain: "region 1", ..PLAIN }, "slot0: region 1");
 }
 
 #[test]
 fn a_trap_is_the_next_ones_turn() {
-    check(
-        Case {
-            chain: "trap, replica 0",
-            ..PLAIN
-        },
-        "slot1: replica 0 | slot0 (trap 1): policy trapped: unreachable",
-    );
+    check(Case { chain: "trap, replica 0", ..PLAIN }, "slot1: replica 0 | slot0 (trap 1): policy trapped: unreachable");
 }
 
 #[test]
 fn a_replica_that_cannot_be_had_is_a_fault() {
     let named = |id| format!("slot0 (replica {id} 1): it named replica {id}, which");
     check(
-        Case {
-            chain: "replica 9",
-            ..PLAIN
-        },
-        &format!(
-            "fallback: replica 1 | {} this fleet does not have",
-            named(9)
-        ),
+        Case { chain: "replica 9", ..PLAIN },
+        &format!("fallback: replica 1 | {} this fleet does not have", named(9)),
     );
+    check(Case { chain: "replica 2", ..PLAIN }, &format!("fallback: replica 1 | {} takes no work now", named(2)));
+    check(Case { chain: "replica 3", ..PLAIN }, &format!("fallback: replica 1 | {} takes no work now", named(3)));
     check(
-        Case {
-            chain: "replica 2",
-            ..PLAIN
-        },
-        &format!("fallback: replica 1 | {} takes no work now", named(2)),
-    );
-    check(
-        Case {
-            chain: "replica 3",
-            ..PLAIN
-        },
-        &format!("fallback: replica 1 | {} takes no work now", named(3)),
-    );
-    check(
-        Case {
-            chain: "replica 1",
-            tried: &[1],
-            ..PLAIN
-        },
-        &format!(
-            "fallback: replica 0 | {} has already failed this request",
-            named(1)
-        ),
+        Case { chain: "replica 1", tried: &[1], ..PLAIN },
+        &format!("fallback: replica 0 | {} has already failed this request", named(1)),
     );
 }
 
@@ -161,40 +86,22 @@ fn a_replica_that_cannot_be_had_is_a_fault() {
 fn a_region_that_cannot_be_had_is_a_fault() {
     let fell = "fallback: replica 1 | slot0";
     check(
-        Case {
-            chain: "region 7",
-            ..PLAIN
-        },
+        Case { chain: "region 7", ..PLAIN },
         &format!("{fell} (region 7 1): it named region 7, which this mesh does not have"),
     );
     check(
-        Case {
-            chain: "region 0",
-            ..PLAIN
-        },
+        Case { chain: "region 0", ..PLAIN },
         &format!("{fell} (region 0 1): it named region 0, which is this proxy's own"),
     );
     check(
-        Case {
-            chain: "region 1",
-            hop: 1,
-            ..PLAIN
-        },
-        &format!(
-            "{fell} (region 1 1): it forwarded a request that another region had already forwarded"
-        ),
+        Case { chain: "region 1", hop: 1, ..PLAIN },
+        &format!("{fell} (region 1 1): it forwarded a request that another region had already forwarded"),
     );
 }
 
 #[test]
 fn nobody_is_the_answer_when_nobody_takes_work() {
-    check(
-        Case {
-            fleet: "down, draining",
-            ..PLAIN
-        },
-        "fallback: nobody",
-    );
+    check(Case { fleet: "down, draining", ..PLAIN }, "fallback: nobody");
     check(Case { fleet: "", ..PLAIN }, "fallback: nobody");
 }
 
@@ -222,9 +129,7 @@ fn fleets() -> impl Strategy<Value = String> {
     let word = (prop_oneof!["up", "down", "draining"], 0..4_u32, 1..300_u32);
     prop::collection::vec(word, 0..6)
         .prop_map(|rows| {
-            rows.iter()
-                .map(|(state, running, weight)| format!("{state} {running} w{weight}"))
-                .collect::<Vec<_>>()
+            rows.iter().map(|(state, running, weight)| format!("{state} {running} w{weight}")).collect::<Vec<_>>()
         })
         .prop_map(|rows| rows.join(", "))
 }

@@ -46,6 +46,11 @@ impl Proxy {
 
     /// The same without the tests' usual bounds.
     pub async fn start_with(lines: &str) -> Proxy {
+        Proxy::traced(lines, Telemetry::off()).await
+    }
+
+    /// The same with traces.
+    pub async fn traced(lines: &str, telemetry: Telemetry) -> Proxy {
         let text = format!("{LISTEN}\n{lines}");
         let config = Config::parse(&text, Path::new("test.toml")).expect("the test's configuration is sound");
         let (ready, bound) = oneshot::channel();
@@ -55,7 +60,7 @@ impl Proxy {
             let _ = stopped.await;
         };
         let ready = |bound| ready.send(bound).expect("the test waits");
-        let served = tokio::spawn(serve(config, Arc::new(Telemetry::off()), ready, shutdown));
+        let served = tokio::spawn(serve(config, Arc::new(telemetry), ready, shutdown));
         let bound = bound.await.expect("the proxy starts");
         let client = Client::builder(TokioExecutor::new()).build_http();
         Proxy { bound, client, stop: Some(stop), served: Some(served) }

@@ -1,4 +1,5 @@
 //! The proxy over real sockets, between clients and replicas that the tests script.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod fixture;
 
@@ -10,3 +11,4 @@ mod pass_through;
 mod policies;
 mod streaming;
 mod tls;
+mod traces;
