@@ -16,7 +16,7 @@ use wasmtime::Store;
 use crate::{
     blueprint::Blueprint,
     instance::{Instance, Scene},
-    pool::Pool,
+    pool::{Instances, Pool},
     runtime::Core,
     self_check::check_denial,
     state::{State, bounded},
@@ -98,6 +98,11 @@ impl Component {
             no_instance: no_instance.load(Relaxed),
             bad_answer: bad_answer.load(Relaxed),
         }
+    }
+
+    /// How full its pool of instances is.
+    pub fn instances(&self) -> Instances {
+        self.pool.now()
     }
 
     /// The policy's state, for a successor or a shutdown.

@@ -24,4 +24,6 @@ pub use component::{Component, Faults};
 pub use error::LoadError;
 pub use host::{Host, Level};
 pub use limits::Limits;
+pub use pool::Instances;
 pub use runtime::Runtime;
+pub use slot::SlotUse;

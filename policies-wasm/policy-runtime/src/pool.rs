@@ -15,6 +15,17 @@ pub(crate) struct Pool {
     wait: Duration,
 }
 
+/// How full a component's pool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instances {
+    /// In a call, or being made for one.
+    pub busy: usize,
+    /// Ready for a call.
+    pub idle: usize,
+    /// The bound on both together.
+    pub max: usize,
+}
+
 #[derive(Default)]
 struct Shelf {
     idle: Vec<Instance>,
@@ -34,6 +45,12 @@ pub(crate) struct Loan<'a> {
 impl Pool {
     pub(crate) fn new(instances_max: usize, wait: Duration) -> Pool {
         Pool { shelf: Mutex::default(), freed: Condvar::new(), instances_max: instances_max.max(1), wait }
+    }
+
+    /// How full it is.
+    pub(crate) fn now(&self) -> Instances {
+        let shelf = lock(&self.shelf);
+        Instances { busy: shelf.live - shelf.idle.len(), idle: shelf.idle.len(), max: self.instances_max }
     }
 
     /// Adds an instance that is ready.

@@ -11,7 +11,7 @@ use wasmtime::{Config, Engine, component::Linker};
 use crate::{
     Component, Host, Limits, LoadError,
     load::{self, Upload},
-    slot::{Slot, lock},
+    slot::{Slot, SlotUse, lock},
     state::State,
     stop::Budget,
     ticker::Ticker,
@@ -68,6 +68,12 @@ impl Runtime {
     /// Forgets what a slot kept, for a slot that is removed. Components that still run keep theirs.
     pub fn forget(&self, slot: &str) {
         lock(&self.core.slots).remove(slot);
+    }
+
+    /// How full what a slot keeps is; none where nothing was ever loaded.
+    pub fn slot_use(&self, slot: &str) -> Option<SlotUse> {
+        let slot = lock(&self.core.slots).get(slot).map(Arc::clone)?;
+        Some(slot.now())
     }
 
     /// The bounds it was made with.

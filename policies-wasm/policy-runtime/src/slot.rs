@@ -25,6 +25,21 @@ pub(crate) struct Slot {
     metrics_max: usize,
 }
 
+/// How full what a slot keeps is; the bounds are in [`Limits`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotUse {
+    /// Against `prefix_blocks_max`.
+    pub prefix_blocks: usize,
+    /// Blocks forgotten for want of room.
+    pub prefix_blocks_evicted: u64,
+    /// Token buckets and counters, against `buckets_max`.
+    pub buckets: usize,
+    /// Against `store_bytes_max`.
+    pub store_bytes: usize,
+    /// Names, against `metrics_max`.
+    pub metrics: usize,
+}
+
 impl Slot {
     pub(crate) fn new(name: &str, limits: &Limits) -> Slot {
         Slot {
@@ -39,6 +54,20 @@ impl Slot {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn now(&self) -> SlotUse {
+        let (prefix_blocks, prefix_blocks_evicted) = {
+            let index = self.prefix_index();
+            (index.blocks_now(), index.evicted())
+        };
+        SlotUse {
+            prefix_blocks,
+            prefix_blocks_evicted,
+            buckets: self.buckets().entries_now(),
+            store_bytes: self.store().bytes_now(),
+            metrics: lock(&self.metrics).len(),
+        }
     }
 
     pub(crate) fn prefix_index(&self) -> MutexGuard<'_, PrefixIndex> {

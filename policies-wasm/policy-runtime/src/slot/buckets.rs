@@ -87,9 +87,14 @@ impl Buckets {
         Ok(0)
     }
 
+    /// Buckets and counters there are.
+    pub(crate) fn entries_now(&self) -> usize {
+        self.buckets.len() + self.counters.len()
+    }
+
     /// A full bucket says no more than an absent one, so full ones make room for others.
     fn make_room(&mut self, now_ms: u64) -> Result<(), Full> {
-        if self.buckets.len() + self.counters.len() < self.entries_max {
+        if self.entries_now() < self.entries_max {
             return Ok(());
         }
         if self.swept_ms.is_some_and(|swept_ms| now_ms.saturating_sub(swept_ms) < SWEEP_EVERY_MS) {
@@ -100,7 +105,7 @@ impl Buckets {
             bucket.fill(now_ms);
             bucket.parts_now < bucket.parts_max()
         });
-        if self.buckets.len() + self.counters.len() < self.entries_max { Ok(()) } else { Err(Full) }
+        if self.entries_now() < self.entries_max { Ok(()) } else { Err(Full) }
     }
 }
 

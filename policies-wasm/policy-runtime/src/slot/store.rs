@@ -36,6 +36,11 @@ impl Store {
         Store { entries: HashMap::new(), bytes_now: 0, bytes_max, version_last: 0 }
     }
 
+    /// Bytes of keys and values, with what each entry costs besides.
+    pub(crate) fn bytes_now(&self) -> usize {
+        self.bytes_now
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<Entry> {
         self.entries.get(key).cloned()
     }

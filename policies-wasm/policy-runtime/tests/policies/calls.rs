@@ -106,6 +106,8 @@ fn after_each_fault_the_next_call_works() {
     fine();
     assert_eq!(fault(15), PolicyFault::OutOfMemory { memory_bytes_max: 64 << 20 });
     fine();
+    let instances = policy.instances();
+    assert_eq!((instances.busy, instances.max), (0, Limits::default().instances_max), "spent instances leave the pool");
     let faults = policy.faults();
     assert_eq!((faults.trapped, faults.deadline_passed, faults.out_of_memory, faults.total()), (1, 1, 1, 3));
 }
@@ -160,6 +162,8 @@ fn what_the_host_keeps_survives_traps_and_swaps_and_is_each_slots_own() {
     assert_eq!((at(&first), at(&first)), (0, 1), "the self-check counted elsewhere");
     let second = runtime.load("placement", &counting().bytes(), "", Some(&first)).unwrap();
     assert_eq!((at(&second), at(&first), at(&second)), (2, 3, 4));
+    assert_eq!(runtime.slot_use("placement").unwrap().buckets, 1);
+    assert_eq!(runtime.slot_use("nobody's"), None);
     let other = runtime.load("other", &counting().bytes(), "", None).unwrap();
     assert_eq!(at(&other), 0);
 }
