@@ -1,5 +1,4 @@
 //! What is generated from the contract's text: one world per hook, so that a component exports only what it means.
-#![allow(missing_docs, clippy::all, clippy::allow_attributes, reason = "generated code")]
 
 pub mod senses {
     wit_bindgen::generate!({
