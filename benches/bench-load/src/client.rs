@@ -55,26 +55,15 @@ impl Client {
     pub(crate) fn new() -> Client {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Client {
-            pool: Pool::builder(TokioExecutor::new()).build(connector),
-        }
+        Client { pool: Pool::builder(TokioExecutor::new()).build(connector) }
     }
 
     /// One chat completion; the error is a sentence for the report.
-    pub(crate) async fn chat(
-        &self,
-        base_url: &str,
-        model: &str,
-        ask: &Ask,
-    ) -> Result<Outcome, String> {
+    pub(crate) async fn chat(&self, base_url: &str, model: &str, ask: &Ask) -> Result<Outcome, String> {
         let sent = Instant::now();
         let whole = async {
             let response = self.send(base_url, model, ask).await?;
-            if ask.stream {
-                read_stream(response, sent).await
-            } else {
-                read_whole(response, sent).await
-            }
+            if ask.stream { read_stream(response, sent).await } else { read_whole(response, sent).await }
         };
         match tokio::time::timeout(REQUEST_TIME_MAX, whole).await {
             Ok(outcome) => outcome,
@@ -82,12 +71,7 @@ impl Client {
         }
     }
 
-    async fn send(
-        &self,
-        base_url: &str,
-        model: &str,
-        ask: &Ask,
-    ) -> Result<Response<Incoming>, String> {
+    async fn send(&self, base_url: &str, model: &str, ask: &Ask) -> Result<Response<Incoming>, String> {
         let mut body = json!({
             "model": model,
             "messages": [{"role": "system", "content": ask.system}, {"role": "user", "content": ask.question}],
@@ -103,11 +87,7 @@ impl Client {
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body.to_string())))
             .map_err(|error| format!("{base_url} is not a URL: {error}"))?;
-        let response = self
-            .pool
-            .request(request)
-            .await
-            .map_err(|error| format!("no answer: {error}"))?;
+        let response = self.pool.request(request).await.map_err(|error| format!("no answer: {error}"))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -119,27 +99,16 @@ impl Client {
 
 /// The body of a small GET; the error is a sentence.
 pub async fn get(url: &str) -> Result<String, String> {
-    let request = Request::get(url)
-        .body(Full::default())
-        .map_err(|error| format!("{url} is not a URL: {error}"))?;
-    let response = Client::new()
-        .pool
-        .request(request)
-        .await
-        .map_err(|error| format!("no answer: {error}"))?;
+    let request = Request::get(url).body(Full::default()).map_err(|error| format!("{url} is not a URL: {error}"))?;
+    let response = Client::new().pool.request(request).await.map_err(|error| format!("no answer: {error}"))?;
     let status = response.status();
     let text = String::from_utf8_lossy(&whole_body(response).await?).into_owned();
-    if status.is_success() {
-        Ok(text)
-    } else {
-        Err(format!("{status}: {text}"))
-    }
+    if status.is_success() { Ok(text) } else { Err(format!("{status}: {text}")) }
 }
 
 async fn read_whole(response: Response<Incoming>, sent: Instant) -> Result<Outcome, String> {
     let text = whole_body(response).await?;
-    let frame: Frame = serde_json::from_slice(&text)
-        .map_err(|error| format!("answer is not a completion: {error}"))?;
+    let frame: Frame = serde_json::from_slice(&text).map_err(|error| format!("answer is not a completion: {error}"))?;
     let usage = frame.usage.ok_or("answer has no usage")?;
     Ok(Outcome {
         prompt_tokens: usage.prompt_tokens,
@@ -151,11 +120,8 @@ async fn read_whole(response: Response<Incoming>, sent: Instant) -> Result<Outco
 }
 
 async fn whole_body(response: Response<Incoming>) -> Result<Bytes, String> {
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-        .collect()
-        .await;
-    body.map(|collected| collected.to_bytes())
-        .map_err(|error| format!("answer broke off: {error}"))
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    body.map(|collected| collected.to_bytes()).map_err(|error| format!("answer broke off: {error}"))
 }
 
 async fn read_stream(response: Response<Incoming>, sent: Instant) -> Result<Outcome, String> {
@@ -167,16 +133,13 @@ async fn read_stream(response: Response<Incoming>, sent: Instant) -> Result<Outc
         let Some(bytes) = frame.data_ref() else {
             continue;
         };
-        for payload in events
-            .push(bytes)
-            .map_err(|_| "an event of the stream is too long")?
-        {
+        for payload in events.push(bytes).map_err(|_| "an event of the stream is too long")? {
             if payload == "[DONE]" {
                 done = true;
                 continue;
             }
-            let frame: Frame = serde_json::from_str(&payload)
-                .map_err(|error| format!("stream has a bad frame: {error}"))?;
+            let frame: Frame =
+                serde_json::from_str(&payload).map_err(|error| format!("stream has a bad frame: {error}"))?;
             if let Some(error) = frame.error {
                 return Err(format!("stream ended with an error: {error}"));
             }
@@ -202,9 +165,6 @@ async fn read_stream(response: Response<Incoming>, sent: Instant) -> Result<Outc
 
 impl Choice {
     fn has_text(&self) -> bool {
-        self.delta
-            .as_ref()
-            .and_then(|delta| delta.content.as_ref())
-            .is_some_and(|text| !text.is_empty())
+        self.delta.as_ref().and_then(|delta| delta.content.as_ref()).is_some_and(|text| !text.is_empty())
     }
 }

@@ -31,12 +31,7 @@ pub struct Progress {
 }
 
 /// Sends the scenario's requests for `model`, spread evenly over the targets, and reports when the last one ended.
-pub async fn drive(
-    scenario: &Scenario,
-    targets: &[Target],
-    model: &str,
-    progress: impl Fn(Progress) + Sync,
-) -> Report {
+pub async fn drive(scenario: &Scenario, targets: &[Target], model: &str, progress: impl Fn(Progress) + Sync) -> Report {
     assert!(!targets.is_empty(), "there is somewhere to send to");
     let run = Run {
         asks: asks(scenario),
@@ -50,8 +45,7 @@ pub async fn drive(
     };
     let begun = Instant::now();
     let clients = (0..scenario.traffic.concurrency).map(|_| run.client());
-    let outcomes: Vec<Result<Outcome, String>> =
-        join_all(clients).await.into_iter().flatten().collect();
+    let outcomes: Vec<Result<Outcome, String>> = join_all(clients).await.into_iter().flatten().collect();
     Report::of(&scenario.name, &outcomes, begun.elapsed())
 }
 
@@ -83,15 +77,9 @@ impl<P: Fn(Progress)> Run<'_, P> {
     }
 
     fn count(&self, outcome: &Result<Outcome, String>) {
-        let failed = self
-            .failed
-            .fetch_add(usize::from(outcome.is_err()), Ordering::Relaxed);
+        let failed = self.failed.fetch_add(usize::from(outcome.is_err()), Ordering::Relaxed);
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         let failed = failed + usize::from(outcome.is_err());
-        (self.progress)(Progress {
-            done,
-            all: self.asks.len(),
-            failed,
-        });
+        (self.progress)(Progress { done, all: self.asks.len(), failed });
     }
 }

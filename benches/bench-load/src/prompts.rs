@@ -6,11 +6,10 @@ use rand::{Rng, SeedableRng};
 use crate::Scenario;
 
 const WORDS: [&str; 48] = [
-    "river", "gate", "water", "level", "token", "block", "cache", "stream", "batch", "model",
-    "prompt", "answer", "north", "south", "valley", "pump", "lake", "spring", "canal", "engine",
-    "meter", "flow", "rate", "queue", "first", "second", "third", "where", "when", "how", "which",
-    "many", "open", "close", "route", "place", "hold", "send", "count", "time", "light", "stone",
-    "bridge", "field", "harbour", "window", "paper", "and",
+    "river", "gate", "water", "level", "token", "block", "cache", "stream", "batch", "model", "prompt", "answer",
+    "north", "south", "valley", "pump", "lake", "spring", "canal", "engine", "meter", "flow", "rate", "queue", "first",
+    "second", "third", "where", "when", "how", "which", "many", "open", "close", "route", "place", "hold", "send",
+    "count", "time", "light", "stone", "bridge", "field", "harbour", "window", "paper", "and",
 ];
 
 /// One request to be sent.
@@ -33,12 +32,7 @@ pub fn asks(scenario: &Scenario) -> Vec<Ask> {
     let mut chance = StdRng::seed_from_u64(scenario.seed);
     let prompts = &scenario.prompts;
     let prefixes: Vec<String> = (0..prompts.shared_prefixes)
-        .map(|number| {
-            format!(
-                "Guide {number}: {}",
-                words(&mut chance, prompts.prefix_words)
-            )
-        })
+        .map(|number| format!("Guide {number}: {}", words(&mut chance, prompts.prefix_words)))
         .collect();
     (0..scenario.traffic.requests)
         .map(|_| {
@@ -58,9 +52,7 @@ pub fn asks(scenario: &Scenario) -> Vec<Ask> {
 }
 
 fn words(chance: &mut StdRng, count: u32) -> String {
-    let picked: Vec<&str> = (0..count)
-        .map(|_| WORDS[chance.random_range(0..WORDS.len())])
-        .collect();
+    let picked: Vec<&str> = (0..count).map(|_| WORDS[chance.random_range(0..WORDS.len())]).collect();
     picked.join(" ")
 }
 
@@ -70,20 +62,15 @@ mod tests {
 
     #[test]
     fn the_same_seed_makes_the_same_requests_and_another_does_not() {
-        let scenario =
-            Scenario::parse(include_str!("../../scenarios/demo.toml"), "demo.toml").unwrap();
-        let other = Scenario {
-            seed: scenario.seed + 1,
-            ..scenario.clone()
-        };
+        let scenario = Scenario::parse(include_str!("../../scenarios/demo.toml"), "demo.toml").unwrap();
+        let other = Scenario { seed: scenario.seed + 1, ..scenario.clone() };
         assert_eq!(asks(&scenario), asks(&scenario));
         assert_ne!(asks(&scenario), asks(&other));
     }
 
     #[test]
     fn requests_stay_inside_the_scenarios_ranges() {
-        let scenario =
-            Scenario::parse(include_str!("../../scenarios/demo.toml"), "demo.toml").unwrap();
+        let scenario = Scenario::parse(include_str!("../../scenarios/demo.toml"), "demo.toml").unwrap();
         let asks = asks(&scenario);
         assert_eq!(asks.len(), 96);
         let systems: std::collections::BTreeSet<_> = asks.iter().map(|ask| &ask.system).collect();

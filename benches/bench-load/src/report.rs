@@ -63,24 +63,14 @@ impl Percentiles {
         values.sort_unstable();
         let at = |share: f64| {
             let rank = (share * values.len() as f64).ceil() as usize;
-            values
-                .get(rank.saturating_sub(1))
-                .map(|value| (value.as_secs_f64() * 1e6).round() / 1e3)
+            values.get(rank.saturating_sub(1)).map(|value| (value.as_secs_f64() * 1e6).round() / 1e3)
         };
-        Percentiles {
-            p50: at(0.50),
-            p90: at(0.90),
-            p99: at(0.99),
-        }
+        Percentiles { p50: at(0.50), p90: at(0.90), p99: at(0.99) }
     }
 }
 
 impl Report {
-    pub(crate) fn of(
-        scenario: &str,
-        outcomes: &[Result<Outcome, String>],
-        duration: Duration,
-    ) -> Report {
+    pub(crate) fn of(scenario: &str, outcomes: &[Result<Outcome, String>], duration: Duration) -> Report {
         let good: Vec<&Outcome> = outcomes.iter().flatten().collect();
         let output_tokens: u64 = good.iter().map(|outcome| outcome.output_tokens).sum();
         Report {
@@ -92,17 +82,9 @@ impl Report {
             duration_s: (duration.as_secs_f64() * 1e3).round() / 1e3,
             output_tokens_per_s: (output_tokens as f64 / duration.as_secs_f64().max(1e-9)).round(),
             ttft_ms: Percentiles::of(good.iter().filter_map(|outcome| outcome.ttft).collect()),
-            tpot_ms: Percentiles::of(
-                good.iter()
-                    .filter_map(|outcome| outcome.time_per_token())
-                    .collect(),
-            ),
+            tpot_ms: Percentiles::of(good.iter().filter_map(|outcome| outcome.time_per_token()).collect()),
             e2e_ms: Percentiles::of(good.iter().map(|outcome| outcome.whole).collect()),
-            errors: outcomes
-                .iter()
-                .filter_map(|outcome| outcome.clone().err())
-                .take(ERRORS_KEPT_MAX)
-                .collect(),
+            errors: outcomes.iter().filter_map(|outcome| outcome.clone().err()).take(ERRORS_KEPT_MAX).collect(),
         }
     }
 }
@@ -125,48 +107,24 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_rank() {
         let found = Percentiles::of((1..=100).rev().map(ms).collect());
-        assert_eq!(
-            found,
-            Percentiles {
-                p50: Some(50.0),
-                p90: Some(90.0),
-                p99: Some(99.0)
-            }
-        );
+        assert_eq!(found, Percentiles { p50: Some(50.0), p90: Some(90.0), p99: Some(99.0) });
         assert_eq!(Percentiles::of(vec![ms(7)]).p99, Some(7.0));
         assert_eq!(Percentiles::of(Vec::new()), Percentiles::default());
     }
 
     #[test]
     fn a_failure_is_counted_and_its_text_kept() {
-        let good = Outcome {
-            prompt_tokens: 5,
-            output_tokens: 3,
-            ttft: Some(ms(2)),
-            decode: Some(ms(8)),
-            whole: ms(10),
-        };
+        let good =
+            Outcome { prompt_tokens: 5, output_tokens: 3, ttft: Some(ms(2)), decode: Some(ms(8)), whole: ms(10) };
         let report = Report::of("x", &[Ok(good), Err("503: busy".to_owned())], ms(1000));
-        assert_eq!(
-            (report.requests, report.failures, report.output_tokens),
-            (2, 1, 3)
-        );
+        assert_eq!((report.requests, report.failures, report.output_tokens), (2, 1, 3));
         assert_eq!(report.tpot_ms.p50, Some(4.0));
         assert_eq!(report.errors, ["503: busy"]);
     }
 
     #[test]
     fn one_token_has_no_time_per_token() {
-        let one = Outcome {
-            prompt_tokens: 5,
-            output_tokens: 1,
-            ttft: Some(ms(2)),
-            decode: Some(ms(0)),
-            whole: ms(2),
-        };
-        assert_eq!(
-            Report::of("x", &[Ok(one)], ms(10)).tpot_ms,
-            Percentiles::default()
-        );
+        let one = Outcome { prompt_tokens: 5, output_tokens: 1, ttft: Some(ms(2)), decode: Some(ms(0)), whole: ms(2) };
+        assert_eq!(Report::of("x", &[Ok(one)], ms(10)).tpot_ms, Percentiles::default());
     }
 }

@@ -97,84 +97,38 @@ impl Scenario {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
         let origin = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Unreadable {
-            path: origin.clone(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ScenarioError::Unreadable { path: origin.clone(), source })?;
         Scenario::parse(&text, &origin)
     }
 
     /// Reads and checks text; `origin` names it in errors.
     pub fn parse(text: &str, origin: &str) -> Result<Scenario, ScenarioError> {
-        let scenario: Scenario =
-            toml::from_str(text).map_err(|error| ScenarioError::Malformed {
-                origin: origin.to_owned(),
-                reason: error.to_string(),
-            })?;
+        let scenario: Scenario = toml::from_str(text)
+            .map_err(|error| ScenarioError::Malformed { origin: origin.to_owned(), reason: error.to_string() })?;
         match scenario.fault() {
             None => Ok(scenario),
-            Some((key, must_be)) => Err(ScenarioError::OutOfRange {
-                origin: origin.to_owned(),
-                key,
-                must_be,
-            }),
+            Some((key, must_be)) => Err(ScenarioError::OutOfRange { origin: origin.to_owned(), key, must_be }),
         }
     }
 
     fn fault(&self) -> Option<(&'static str, String)> {
-        let Scenario {
-            name: _,
-            seed: _,
-            traffic,
-            prompts,
-            fleet,
-        } = self;
+        let Scenario { name: _, seed: _, traffic, prompts, fleet } = self;
         let checks = [
-            (
-                "traffic.requests",
-                (1..=REQUESTS_MAX).contains(&traffic.requests),
-                format!("1 to {REQUESTS_MAX}"),
-            ),
+            ("traffic.requests", (1..=REQUESTS_MAX).contains(&traffic.requests), format!("1 to {REQUESTS_MAX}")),
             (
                 "traffic.concurrency",
                 (1..=CONCURRENCY_MAX).contains(&traffic.concurrency),
                 format!("1 to {CONCURRENCY_MAX}"),
             ),
-            (
-                "traffic.stream_share",
-                (0.0..=1.0).contains(&traffic.stream_share),
-                "0 to 1".to_owned(),
-            ),
-            (
-                "prompts.shared_prefixes",
-                prompts.shared_prefixes >= 1,
-                "at least 1".to_owned(),
-            ),
-            (
-                "prompts.question_words",
-                is_range(prompts.question_words),
-                "[from, to] with 1 <= from <= to".to_owned(),
-            ),
-            (
-                "prompts.output_tokens",
-                is_range(prompts.output_tokens),
-                "[from, to] with 1 <= from <= to".to_owned(),
-            ),
-            (
-                "fleet.regions",
-                !fleet.regions.is_empty(),
-                "at least one name".to_owned(),
-            ),
-            (
-                "fleet.replicas",
-                fleet.replicas >= 1,
-                "at least 1".to_owned(),
-            ),
+            ("traffic.stream_share", (0.0..=1.0).contains(&traffic.stream_share), "0 to 1".to_owned()),
+            ("prompts.shared_prefixes", prompts.shared_prefixes >= 1, "at least 1".to_owned()),
+            ("prompts.question_words", is_range(prompts.question_words), "[from, to] with 1 <= from <= to".to_owned()),
+            ("prompts.output_tokens", is_range(prompts.output_tokens), "[from, to] with 1 <= from <= to".to_owned()),
+            ("fleet.regions", !fleet.regions.is_empty(), "at least one name".to_owned()),
+            ("fleet.replicas", fleet.replicas >= 1, "at least 1".to_owned()),
         ];
-        checks
-            .into_iter()
-            .find(|(_, holds, _)| !holds)
-            .map(|(key, _, must_be)| (key, must_be))
+        checks.into_iter().find(|(_, holds, _)| !holds).map(|(key, _, must_be)| (key, must_be))
     }
 }
 
@@ -192,20 +146,13 @@ mod tests {
     fn check(change: (&str, &str), wanted: &str) {
         let text = DEMO.replace(change.0, change.1);
         assert_ne!(text, DEMO, "the change must apply");
-        let error = Scenario::parse(&text, "demo.toml")
-            .expect_err("must be refused")
-            .to_string();
+        let error = Scenario::parse(&text, "demo.toml").expect_err("must be refused").to_string();
         assert!(error.contains(wanted), "{error}");
     }
 
     #[test]
     fn the_shipped_demo_scenario_is_sound() {
-        assert_eq!(
-            Scenario::parse(DEMO, "demo.toml")
-                .map(|scenario| scenario.name)
-                .unwrap(),
-            "demo"
-        );
+        assert_eq!(Scenario::parse(DEMO, "demo.toml").map(|scenario| scenario.name).unwrap(), "demo");
     }
 
     #[test]
@@ -215,17 +162,8 @@ mod tests {
 
     #[test]
     fn a_number_out_of_range_is_named() {
-        check(
-            ("stream_share = 0.75", "stream_share = 1.5"),
-            "traffic.stream_share must be 0 to 1",
-        );
-        check(
-            ("question_words = [4, 24]", "question_words = [24, 4]"),
-            "prompts.question_words",
-        );
-        check(
-            ("concurrency = 12", "concurrency = 0"),
-            "traffic.concurrency must be 1 to",
-        );
+        check(("stream_share = 0.75", "stream_share = 1.5"), "traffic.stream_share must be 0 to 1");
+        check(("question_words = [4, 24]", "question_words = [24, 4]"), "prompts.question_words");
+        check(("concurrency = 12", "concurrency = 0"), "traffic.concurrency must be 1 to");
     }
 }

@@ -19,19 +19,12 @@ impl Events {
         self.held.extend_from_slice(bytes);
         let mut payloads = Vec::new();
         let mut start = 0;
-        while let Some(length) = self.held[start..]
-            .windows(2)
-            .position(|pair| pair == b"\n\n")
-        {
+        while let Some(length) = self.held[start..].windows(2).position(|pair| pair == b"\n\n") {
             payloads.extend(payload(&self.held[start..start + length]));
             start += length + 2;
         }
         self.held.drain(..start);
-        if self.held.len() > EVENT_BYTES_MAX {
-            Err(TooLong)
-        } else {
-            Ok(payloads)
-        }
+        if self.held.len() > EVENT_BYTES_MAX { Err(TooLong) } else { Ok(payloads) }
     }
 }
 
@@ -50,8 +43,7 @@ mod tests {
 
     use super::*;
 
-    const STREAM: &[u8] =
-        b": hi\n\ndata: {\"a\":1}\n\nevent: x\ndata: one\ndata: two\n\ndata: [DONE]\n\n";
+    const STREAM: &[u8] = b": hi\n\ndata: {\"a\":1}\n\nevent: x\ndata: one\ndata: two\n\ndata: [DONE]\n\n";
 
     fn payloads_of(cuts: &[usize]) -> Vec<String> {
         let mut events = Events::default();
@@ -75,9 +67,6 @@ mod tests {
 
     #[test]
     fn an_endless_event_is_given_up() {
-        assert_eq!(
-            Events::default().push(&vec![b'x'; EVENT_BYTES_MAX + 1]),
-            Err(TooLong)
-        );
+        assert_eq!(Events::default().push(&vec![b'x'; EVENT_BYTES_MAX + 1]), Err(TooLong));
     }
 }

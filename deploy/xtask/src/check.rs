@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::arrows;
 use crate::shell::{self, cargo, is_there, read, step};
 
-/// Where guest crates live: a workspace of their own, unit-tested on the host.
-const GUESTS: &str = "policies-wasm/builtin/Cargo.toml";
+/// Workspaces of their own: guest code, which is linted and tested on the host too.
+const GUESTS: [&str; 2] = ["sdk/rust/Cargo.toml", "policies-wasm/builtin/Cargo.toml"];
 
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     style(root)?;
@@ -24,11 +24,18 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
 pub(crate) fn style(root: &Path) -> anyhow::Result<()> {
     step("format");
     shell::run(cargo(root).args(["fmt", "--all", "--check"]))?;
-    shell::run(cargo(root).args(["fmt", "--all", "--check", "--manifest-path", GUESTS]))?;
+    for guests in GUESTS {
+        shell::run(cargo(root).args(["fmt", "--all", "--check", "--manifest-path", guests]))?;
+    }
     step("arrows");
     arrows::check(root)?;
     step("clippy");
-    shell::run(cargo(root).args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    let lint = ["clippy", "--workspace", "--all-targets", "--quiet"];
+    let deny = ["--", "-D", "warnings"];
+    shell::run(cargo(root).args(lint).args(deny))?;
+    for guests in GUESTS {
+        shell::run(cargo(root).args(lint).args(["--manifest-path", guests]).args(deny))?;
+    }
     if is_there("cargo-deny", "--version") {
         step("cargo deny");
         shell::run(cargo(root).args(["deny", "check"]))?;
@@ -36,8 +43,11 @@ pub(crate) fn style(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The policies' deciding code, on the host.
+/// The SDK and the policies' deciding code, on the host.
 pub(crate) fn guests(root: &Path) -> anyhow::Result<()> {
-    step("policies' unit tests");
-    shell::run(cargo(root).args(["test", "--quiet", "--manifest-path", GUESTS, "--workspace"]))
+    step("tests of the SDK and the policies");
+    for guests in GUESTS {
+        shell::run(cargo(root).args(["test", "--quiet", "--workspace", "--manifest-path", guests]))?;
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use wasmtime::Store;
 use crate::{
     LoadError,
     blueprint::Blueprint,
+    deadline,
     runtime::Core,
     state::State,
     stop::{Budget, Stop},
@@ -56,6 +57,9 @@ impl Instance {
         let state = State::new(Arc::clone(&blueprint.slot), Arc::clone(&blueprint.host), Arc::clone(&core.limits));
         let mut store = Store::new(&core.engine, state);
         store.limiter(|state| state);
+        if budget.fuel_max.is_none() {
+            store.epoch_deadline_callback(|context| deadline::passed(context.data().deadline()));
+        }
         let running = core.ticker.as_ref().map(|ticker| ticker.running());
         arm(&mut store, budget);
         let instance = blueprint.pre.instantiate(&mut store).map_err(|error| {
@@ -106,7 +110,10 @@ impl Instance {
 /// Before every call: an epoch's deadline counts from now, and so does a tank.
 fn arm(store: &mut Store<State>, budget: Budget) {
     match budget.fuel_max {
-        None => store.set_epoch_deadline(u64::from(budget.deadline_ms.max(1))),
+        None => {
+            store.data().deadline().begin(budget.deadline_ms);
+            store.set_epoch_deadline(u64::from(budget.deadline_ms.max(1)));
+        }
         Some(fuel_max) => store.set_fuel(fuel_max).expect("the engine meters fuel whenever a budget has some"),
     }
 }

@@ -6,6 +6,7 @@
 mod blueprint;
 mod component;
 mod contract;
+mod deadline;
 mod error;
 mod host;
 mod instance;

@@ -9,8 +9,7 @@ pub struct Limits {
     pub memory_bytes_max: usize,
     /// Elements of one instance's tables, all together.
     pub table_elements_max: usize,
-    /// How long one call of a hook may take. A call takes microseconds; the rest is for a thread that the operating
-    /// system took off its core in the middle.
+    /// How long one call of a hook may run. Past it, only time on a core counts: see the module `deadline`.
     pub call_deadline_ms: u32,
     /// How long each call made while loading may take (describe, configure, self-check, restore).
     pub load_deadline_ms: u32,
@@ -68,7 +67,7 @@ impl Default for Limits {
             component_bytes_max: 16 << 20,
             memory_bytes_max: 64 << 20,
             table_elements_max: 100_000,
-            call_deadline_ms: 10,
+            call_deadline_ms: 5,
             load_deadline_ms: 1000,
             instance_deadline_ms: 100,
             fuel_max: None,

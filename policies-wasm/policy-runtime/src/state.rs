@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
-use crate::{Host, Level, Limits, slot::Slot};
+use crate::{Host, Level, Limits, deadline::Deadline, slot::Slot};
 
 /// Data of one instance's store.
 pub(crate) struct State {
@@ -16,6 +16,7 @@ pub(crate) struct State {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) call: CallState,
+    deadline: Deadline,
     fleet_version: u64,
     memory_bytes_now: usize,
     table_elements_now: usize,
@@ -61,7 +62,16 @@ impl State {
             updates_left: 0,
             chance: Chance::Key(0),
         };
-        State { slot, host, limits, call, fleet_version: 0, memory_bytes_now: 0, table_elements_now: 0 }
+        State {
+            slot,
+            host,
+            limits,
+            call,
+            deadline: Deadline::default(),
+            fleet_version: 0,
+            memory_bytes_now: 0,
+            table_elements_now: 0,
+        }
     }
 
     /// Makes ready for a call. Everything it may look at is set here, nothing is left of the call before.
@@ -87,6 +97,11 @@ impl State {
         self.call.reason = None;
         self.call.attributes.clear();
         self.call.error_line = None;
+    }
+
+    /// Whether the call may go on.
+    pub(crate) fn deadline(&self) -> &Deadline {
+        &self.deadline
     }
 
     /// Lets go of the request, which may hold a large body.

@@ -1,9 +1,9 @@
-//! The pages in docs/ name every metric that the processes show.
+//! The pages in docs/ are true: the configuration they show is sound, and they name every metric there is.
 
 use std::collections::BTreeSet;
 
 use crate::http;
-use crate::processes::{engine, proxy};
+use crate::processes::{engine, folder, headworks, proxy};
 
 #[track_caller]
 fn check(metrics_url: &str, prefix: &str, page: &str) {
@@ -23,4 +23,22 @@ fn every_metric_is_documented() {
     let proxy = proxy(&[&engine.url], "least-load", "");
     check(&format!("{}/metrics", engine.url), "headworks_engine_", include_str!("../../../../docs/engine.md"));
     check(&format!("{}/metrics", proxy.admin), "headworks_proxy_", include_str!("../../../../docs/proxy.md"));
+}
+
+#[test]
+fn the_documented_configuration_is_sound() {
+    let page = include_str!("../../../../docs/proxy.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (config, _) = rest.split_once("```").unwrap();
+    let dir = folder();
+    let file = dir.path().join("proxy.toml");
+    std::fs::write(&file, config).unwrap();
+    let output = headworks()
+        .args(["proxy", "--check", "--config"])
+        .arg(&file)
+        .env("HEADWORKS_ADMIN_TOKEN", "one")
+        .env("HEADWORKS_EU_TOKEN", "two")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

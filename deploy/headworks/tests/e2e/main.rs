@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask test` installs what these need and names it in `HEADWORKS_TEST_*`.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where its helper cannot go on")]
+
 mod bad_input;
 mod client;
 mod dashboard;
