@@ -42,8 +42,9 @@ fn python(root: &Path) -> anyhow::Result<PathBuf> {
     }
     step("installing Python packages for the tests");
     std::fs::create_dir_all(&venv).context("make the venv's folder")?;
-    run(program(root, "python3").args(["-m", "venv", "--clear"]).arg(&venv))
-        .context("make a venv; on Debian it needs the package python3-venv")?;
+    let make = || run(program(root, "python3").args(["-m", "venv", "--clear"]).arg(&venv));
+    // Debian keeps the module venv in a package of its own.
+    make().or_else(|_| apt_install(root, "python3-venv").and_then(|()| make()))?;
     run(program(root, &python).args([
         "-m",
         "pip",
@@ -60,17 +61,17 @@ fn python(root: &Path) -> anyhow::Result<PathBuf> {
 fn chromium(root: &Path) -> anyhow::Result<PathBuf> {
     if !Path::new(CHROMIUM).exists() {
         step("installing Chromium for the dashboard's test");
-        let install = |root: &Path| {
-            run(program(root, "apt-get").args(["-qq", "update"]))?;
-            run(program(root, "apt-get").env("DEBIAN_FRONTEND", "noninteractive").args([
-                "-qq",
-                "-y",
-                "--no-install-recommends",
-                "install",
-                "chromium",
-            ]))
-        };
-        install(root).context("install the package chromium, as root or by hand; the dashboard's test needs it")?;
+        apt_install(root, "chromium")?;
     }
     Ok(CHROMIUM.into())
+}
+
+fn apt_install(root: &Path, package: &str) -> anyhow::Result<()> {
+    let apt = |words: &[&str]| {
+        let mut apt = program(root, "apt-get");
+        run(apt.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq").args(words).stdout(std::io::stderr()))
+    };
+    apt(&["update"])
+        .and_then(|()| apt(&["-y", "--no-install-recommends", "install", package]))
+        .with_context(|| format!("install the Debian package {package}, as root or by hand; the tests need it"))
 }

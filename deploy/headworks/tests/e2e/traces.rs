@@ -165,14 +165,14 @@ fn one_request_makes_one_connected_trace_over_grpc() {
     one_connected_trace("grpc");
 }
 
-#[test]
-fn a_collector_that_is_down_harms_no_request_and_the_lost_spans_are_counted() {
-    let nobody = format!("http://{}", free_port());
-    let engine = engine(&["--otlp-endpoint", &nobody]);
-    let proxy = proxy(&[&engine.url], "least-load", &format!("[telemetry]\notlp_endpoint = \"{nobody}\"\n"));
+/// Requests through a proxy and an engine that export to `endpoint`: all go well, and the lost spans are counted.
+#[track_caller]
+fn check_lost_spans(endpoint: &str) {
+    let engine = engine(&["--otlp-endpoint", endpoint]);
+    let proxy = proxy(&[&engine.url], "least-load", &format!("[telemetry]\notlp_endpoint = \"{endpoint}\"\n"));
     for _ in 0..10 {
-        let answer =
-            http::post(&format!("{}/v1/chat/completions", proxy.url), chat("hi", 2, false).to_string().as_bytes());
+        let body = chat("hi", 2, false).to_string();
+        let answer = http::post(&format!("{}/v1/chat/completions", proxy.url), body.as_bytes());
         assert_eq!(answer.status, 200);
     }
     for (page, name) in [
@@ -181,4 +181,16 @@ fn a_collector_that_is_down_harms_no_request_and_the_lost_spans_are_counted() {
     ] {
         wait_for("lost spans to be counted", || (metric(&http::get(&page).text(), name)? >= 10.0).then_some(()));
     }
+}
+
+#[test]
+fn a_collector_that_is_down_harms_no_request_and_the_lost_spans_are_counted() {
+    check_lost_spans(&format!("http://{}", free_port()));
+}
+
+#[test]
+fn a_collector_that_never_answers_harms_no_request_and_the_lost_spans_are_counted() {
+    // The system accepts connections for it; nobody reads them.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    check_lost_spans(&format!("http://{}", silent.local_addr().unwrap()));
 }

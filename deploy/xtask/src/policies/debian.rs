@@ -117,12 +117,22 @@ fn get(cache: &Path, unpacked: &Path) -> anyhow::Result<()> {
 }
 
 fn fetch(archives: &Path) -> anyhow::Result<()> {
+    renew_lists(archives);
     let packages = needed(archives)?;
     step(&format!("downloading {} Debian packages into {}", packages.len(), archives.display()));
     // As root, apt would drop to a user who may not write here.
     let mut apt = program(archives, "apt-get");
     apt.args(["download", "--quiet", "-o", "APT::Sandbox::User=root"]).args(packages);
     run(apt.stdout(std::io::stderr())).context("download Debian's Rust; `apt-get update` renews stale lists")
+}
+
+/// A fresh machine has no package lists, or old ones that name an older Rust. Without root they must do as they are.
+fn renew_lists(folder: &Path) {
+    step("renewing Debian's package lists");
+    let mut apt = program(folder, "apt-get");
+    if let Err(error) = run(apt.args(["-qq", "update"]).stdout(std::io::stderr())) {
+        eprintln!("the lists are taken as they are: {error:#}");
+    }
 }
 
 /// The packages and those of their dependencies that this machine lacks, which a simulated installation lists.
