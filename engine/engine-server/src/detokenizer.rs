@@ -3,11 +3,14 @@
 use crate::Error;
 use crate::vocabulary::Vocabulary;
 
+/// Most tokens held back. A character has four bytes: what is held for longer is broken, not incomplete.
+const HELD_TOKENS_MAX: usize = 64;
+
 /// The text of one sequence's output so far.
 ///
 /// Decoding token by token is wrong twice: a token may hold part of a character, and some decoders treat the first
 /// token of a text differently. So a window is decoded with the last emitted tokens before it, and what they alone
-/// give is cut off. Text that ends in U+FFFD may be a character that is not complete yet, and is held.
+/// give is cut off. Text that ends in U+FFFD may be a character that is not complete yet, and is held, up to a bound.
 #[derive(Debug, Default)]
 pub(crate) struct Detokenizer {
     tokens: Vec<u32>,
@@ -22,7 +25,9 @@ impl Detokenizer {
     pub fn push(&mut self, token: u32, vocabulary: &Vocabulary) -> Result<String, Error> {
         self.tokens.push(token);
         let text = self.unemitted(vocabulary)?;
-        if text.is_empty() || text.ends_with(char::REPLACEMENT_CHARACTER) {
+        let held = self.tokens.len() - self.emitted;
+        let incomplete = text.is_empty() || text.ends_with(char::REPLACEMENT_CHARACTER);
+        if incomplete && held < HELD_TOKENS_MAX {
             return Ok(String::new());
         }
         self.window_start = self.emitted;
@@ -41,11 +46,13 @@ impl Detokenizer {
     fn unemitted(&self, vocabulary: &Vocabulary) -> Result<String, Error> {
         let before = vocabulary.decode(&self.tokens[self.window_start..self.emitted])?;
         let mut text = vocabulary.decode(&self.tokens[self.window_start..])?;
-        if !text.starts_with(&before) {
-            return Ok(String::new());
+        if text.starts_with(&before) {
+            text.drain(..before.len());
+            return Ok(text);
         }
-        text.drain(..before.len());
-        Ok(text)
+        // A byte that joins no character makes ByteFallback break the whole run of bytes before it, shown ones included.
+        // What is shown stays; the new tokens begin with a lone byte, so no first space of theirs can be lost.
+        vocabulary.decode(&self.tokens[self.emitted..])
     }
 }
 
