@@ -15,18 +15,23 @@ pub(crate) struct Refusal {
 /// When a client that met a full queue may come again. A step takes milliseconds; a second keeps a crowd apart.
 const RETRY_AFTER_S: u32 = 1;
 
+/// Longest part of a client's text that an error repeats.
+const SHOWN_BYTES_MAX: usize = 256;
+
 impl Refusal {
     fn of(status: StatusCode, body: ErrorBody) -> Refusal {
         Refusal { status, body, retry_after_s: None }
     }
 
     pub fn no_such_model(asked: &str, served: &str) -> Refusal {
+        let asked = cut(asked);
         let message = format!("The model '{asked}' is not served here; this server serves '{served}'.");
         let body = ErrorBody::invalid_request(message).param("model").code("model_not_found");
         Refusal::of(StatusCode::NOT_FOUND, body)
     }
 
     pub fn no_such_path(path: &str) -> Refusal {
+        let path = cut(path);
         let message = format!(
             "There is nothing at '{path}'; the API is under /v1/chat/completions, /v1/completions and /v1/models."
         );
@@ -34,6 +39,7 @@ impl Refusal {
     }
 
     pub fn wrong_method(method: &str, path: &str) -> Refusal {
+        let (method, path) = (cut(method), cut(path));
         let message = format!("{method} does not work on '{path}'; the Allow header names what does.");
         Refusal::of(StatusCode::METHOD_NOT_ALLOWED, ErrorBody::invalid_request(message).code("method_not_allowed"))
     }
@@ -81,6 +87,11 @@ impl Refusal {
     pub fn failed(message: impl Into<String>) -> Refusal {
         Refusal::of(StatusCode::INTERNAL_SERVER_ERROR, ErrorBody::server(message))
     }
+}
+
+/// A client's text as an error repeats it: its beginning.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SHOWN_BYTES_MAX)]
 }
 
 /// The numbers of a request that does not fit.

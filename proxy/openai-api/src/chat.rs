@@ -6,6 +6,9 @@ use serde_json::Value;
 use crate::fields::{Fields, invalid, shown};
 use crate::{ChatLogprobs, ErrorBody, FinishReason, Options, Usage};
 
+/// Longest model name, in bytes. Names go into traces, metrics and error texts.
+pub const MODEL_BYTES_MAX: usize = 256;
+
 const TOP_LOGPROBS_MAX: u32 = 20;
 
 /// A checked chat request.
@@ -61,6 +64,10 @@ impl ChatRequest {
 pub(crate) fn take_model(fields: &mut Fields) -> Result<String, ErrorBody> {
     let wanted = "the name of a model (GET /v1/models lists them)";
     match fields.require("model", wanted)? {
+        Value::String(model) if model.len() > MODEL_BYTES_MAX => {
+            let wanted = format!("a name of at most {MODEL_BYTES_MAX} bytes (GET /v1/models lists them)");
+            Err(invalid("model", &wanted, &format!("one of {} bytes", model.len())))
+        }
         Value::String(model) if !model.is_empty() => Ok(model),
         other => Err(invalid("model", wanted, &shown(&other))),
     }

@@ -12,7 +12,8 @@ mod state;
 mod usage;
 
 pub use chat::{
-    ChatChoice, ChatChunk, ChatChunkChoice, ChatDelta, ChatReply, ChatRequest, ChatResponse, Message, Role,
+    ChatChoice, ChatChunk, ChatChunkChoice, ChatDelta, ChatReply, ChatRequest, ChatResponse, MODEL_BYTES_MAX, Message,
+    Role,
 };
 pub use completion::{CompletionChoice, CompletionRequest, CompletionResponse, Prompt};
 pub use error::{ErrorBody, ErrorObject};

@@ -57,6 +57,13 @@ fn chat_requests_that_are_refused() {
 }
 
 #[test]
+fn model_names_are_bounded() {
+    let asked = |bytes: usize| format!(r#"{{"model":"{}","prompt":"hi"}}"#, "m".repeat(bytes));
+    assert_snapshot!(completion(asked(MODEL_BYTES_MAX + 1).as_bytes()), @r#"{"error":{"message":"'model' must be a name of at most 256 bytes (GET /v1/models lists them), not one of 257 bytes.","type":"invalid_request_error","param":"model","code":null}}"#);
+    assert_eq!(CompletionRequest::from_json(asked(MODEL_BYTES_MAX).as_bytes()).unwrap().model.len(), MODEL_BYTES_MAX);
+}
+
+#[test]
 fn options_that_are_refused() {
     let with = |option: &str| {
         let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],{option}}}"#);

@@ -52,6 +52,22 @@ async fn every_bad_request_is_told_what_to_change() {
 }
 
 #[tokio::test]
+async fn an_answer_does_not_grow_with_what_it_repeats() {
+    let engine = Engine::start().await;
+    let long = "m".repeat(30_000);
+    let body = json!({ "model": long, "messages": user("hi") }).to_string();
+    let answer = engine.ask(Method::POST, CHAT, body).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.json()["error"]["param"], "model");
+    assert!(answer.body.len() < 512, "{}", answer.text());
+    for (method, path) in [(Method::GET, format!("/v1/models/{long}")), (Method::PUT, format!("/{long}"))] {
+        let answer = engine.ask(method, &path, "").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert!(answer.body.len() < 600, "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_method_is_told_the_right_one() {
     let engine = Engine::start().await;
     let answer = engine.get(CHAT).await;
