@@ -38,6 +38,8 @@ pub struct Config {
     pub connections_max: usize,
     /// Most requests being read, tokenised, run or answered; more are answered 503.
     pub requests_max: usize,
+    /// Most prompts tokenised at once; more wait for their turn. Each takes a core.
+    pub tokenize_max: usize,
     /// Largest request head: its line and its headers. At least 8192.
     pub head_bytes_max: usize,
     /// Longest wait for a request's head.
@@ -64,6 +66,7 @@ impl Config {
             body_bytes_max: 4 << 20,
             connections_max: 1024,
             requests_max: 1024,
+            tokenize_max: 4,
             head_bytes_max: 64 << 10,
             head_wait_max: Duration::from_secs(10),
             body_wait_max: Duration::from_secs(30),
@@ -91,6 +94,7 @@ impl Config {
             ("body_bytes_max", self.body_bytes_max),
             ("connections_max", self.connections_max),
             ("requests_max", self.requests_max),
+            ("tokenize_max", self.tokenize_max),
         ];
         match counts.into_iter().find(|(_, count)| *count == 0) {
             Some((name, _)) => Err(Error::Config { name, wanted: "at least 1" }),

@@ -110,11 +110,16 @@ impl Exchange {
         if asked == served { Ok(()) } else { Err(Refusal::no_such_model(asked, served)) }
     }
 
-    /// Off the async threads: megabytes of text take a while.
+    /// Off the async threads: megabytes of text take a while. A client that leaves gives up its turn only when it is over.
     async fn tokenize(&self, asked: Asked) -> Result<(Vec<u32>, Options), Refusal> {
         let Asked { input, options, .. } = asked;
         let server = self.server.clone();
-        let tokens = tokio::task::spawn_blocking(move || tokens_of(input, &server));
+        let turn = server.tokenize.clone().acquire_owned().await.expect("nobody closes it");
+        let tokens = tokio::task::spawn_blocking(move || {
+            let tokens = tokens_of(input, &server);
+            drop(turn);
+            tokens
+        });
         let tokens = tokens.await.map_err(|error| Refusal::failed(format!("The tokenizer failed: {error}.")))?;
         Ok((tokens?, options))
     }
@@ -218,8 +223,15 @@ fn tokens_of(input: Input, server: &Server) -> Result<Vec<u32>, Refusal> {
     let vocabulary = &server.vocabulary;
     let failed = |error: crate::Error| Refusal::failed(error.to_string());
     let tokens = match input {
-        Input::Messages(messages) => vocabulary.encode_chat(&render(&messages, server)?).map_err(failed)?,
-        Input::Prompt(Prompt::Text(text)) => vocabulary.encode_prompt(&text).map_err(failed)?,
+        Input::Messages(messages) => {
+            let text = render(&messages, server)?;
+            refuse_too_long(&text, "messages", server)?;
+            vocabulary.encode_chat(&text).map_err(failed)?
+        }
+        Input::Prompt(Prompt::Text(text)) => {
+            refuse_too_long(&text, "prompt", server)?;
+            vocabulary.encode_prompt(&text).map_err(failed)?
+        }
         Input::Prompt(Prompt::Tokens(tokens)) => tokens,
     };
     let size = server.facts.vocabulary_size;
@@ -233,6 +245,15 @@ fn tokens_of(input: Input, server: &Server) -> Result<Vec<u32>, Refusal> {
             .into());
     }
     Ok(tokens)
+}
+
+/// Spares the tokenizer what no tokens of this vocabulary could make fit.
+fn refuse_too_long(text: &str, param: &str, server: &Server) -> Result<(), Refusal> {
+    let context_tokens_max = server.facts.context_tokens_max;
+    match server.vocabulary.tokens_least(text) {
+        tokens_least if tokens_least < context_tokens_max as usize => Ok(()),
+        tokens_least => Err(Refusal::prompt_exceeds(tokens_least, context_tokens_max, param)),
+    }
 }
 
 fn render(messages: &[Message], server: &Server) -> Result<String, Refusal> {

@@ -41,6 +41,7 @@ struct Levels {
     kv_blocks_cached: IntGauge,
     connections: IntGauge,
     requests_in_flight: IntGauge,
+    tokenizing: IntGauge,
 }
 
 /// What the server knows at the moment of a scrape.
@@ -49,6 +50,7 @@ pub(crate) struct Reading {
     pub inbox: usize,
     pub connections: usize,
     pub requests_in_flight: usize,
+    pub tokenizing: usize,
     pub spans_dropped: u64,
 }
 
@@ -68,6 +70,7 @@ impl Metrics {
         make.bound("kv_blocks_total", "KV blocks in all.", config.kv_blocks as usize);
         make.bound("connections_max", "Most open connections.", config.connections_max);
         make.bound("requests_in_flight_max", "Most requests in flight.", config.requests_max);
+        make.bound("tokenizing_max", "Most prompts tokenised at once.", config.tokenize_max);
         make.bound("body_bytes_max", "Largest request body taken.", config.body_bytes_max);
         make.bound("context_tokens_max", "Longest prompt plus output.", context_tokens_max as usize);
         Metrics {
@@ -142,11 +145,12 @@ impl Levels {
             kv_blocks_cached: make.gauge("kv_blocks_cached", "KV blocks the prefix cache can hand out."),
             connections: make.gauge("connections", "Open connections."),
             requests_in_flight: make.gauge("requests_in_flight", "Requests being read, run or answered."),
+            tokenizing: make.gauge("tokenizing", "Prompts being tokenised."),
         }
     }
 
     fn read(&self, reading: &Reading) {
-        let Reading { view, inbox, connections, requests_in_flight, spans_dropped: _ } = reading;
+        let Reading { view, inbox, connections, requests_in_flight, tokenizing, spans_dropped: _ } = reading;
         self.running.set(view.stats.running.into());
         self.waiting.set(view.stats.waiting.into());
         self.step_tokens.set(view.step_tokens.into());
@@ -155,6 +159,7 @@ impl Levels {
         self.inbox.set(level(*inbox));
         self.connections.set(level(*connections));
         self.requests_in_flight.set(level(*requests_in_flight));
+        self.tokenizing.set(level(*tokenizing));
     }
 }
 

@@ -73,6 +73,14 @@ impl Refusal {
         ErrorBody::invalid_request(message).param(param).code("context_length_exceeded").into()
     }
 
+    /// The same, told by a prompt's bytes before its tokens are known.
+    pub fn prompt_exceeds(tokens_least: usize, context_tokens_max: u32, param: &str) -> Refusal {
+        let message = format!(
+            "This model's context is {context_tokens_max} tokens, but you asked for a prompt of at least {tokens_least} tokens, which leaves no room for output. Shorten the prompt."
+        );
+        ErrorBody::invalid_request(message).param(param).code("context_length_exceeded").into()
+    }
+
     pub fn busy(what: &str, max: usize) -> Refusal {
         let message = format!("The server is full: {max} {what}. Try again in {RETRY_AFTER_S} s.");
         let body = ErrorBody::of("server_error", message).code("overloaded");

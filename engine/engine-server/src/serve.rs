@@ -102,6 +102,8 @@ fn start<B: Backend + 'static>(
         body_bounds: body_bounds(config),
         requests: Arc::new(Semaphore::new(config.requests_max)),
         requests_max: config.requests_max,
+        tokenize: Arc::new(Semaphore::new(config.tokenize_max)),
+        tokenize_max: config.tokenize_max,
         connections: Arc::new(Semaphore::new(config.connections_max)),
         connections_max: config.connections_max,
         started: clock::now(),

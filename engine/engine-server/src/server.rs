@@ -28,6 +28,8 @@ pub(crate) struct Server {
     pub body_bounds: BodyBounds,
     pub requests: Arc<Semaphore>,
     pub requests_max: usize,
+    pub tokenize: Arc<Semaphore>,
+    pub tokenize_max: usize,
     pub connections: Arc<Semaphore>,
     pub connections_max: usize,
     pub started: Instant,
@@ -106,6 +108,7 @@ impl Server {
             inbox: self.inbox_now(),
             connections: self.connections_max - self.connections.available_permits(),
             requests_in_flight: self.requests_max - self.requests.available_permits(),
+            tokenizing: self.tokenize_max - self.tokenize.available_permits(),
             spans_dropped: (self.spans_dropped)(),
         }
     }

@@ -1,5 +1,7 @@
 //! Turns text into tokens and tokens into text, as the checkpoint's tokenizer.json says.
 
+mod longest;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -12,6 +14,8 @@ use crate::Error;
 pub(crate) struct Vocabulary {
     tokenizer: Tokenizer,
     spelling: Spelling,
+    /// Most bytes of text that one token stands for; none: there is no such bound.
+    token_bytes_max: Option<usize>,
 }
 
 /// How a token of the vocabulary spells its bytes.
@@ -40,7 +44,8 @@ impl Vocabulary {
             Some(decoder) if decoder.contains("ByteLevel") => Spelling::ByteLevel,
             _ => Spelling::Pieces,
         };
-        Vocabulary { tokenizer, spelling }
+        let token_bytes_max = longest::token_bytes_max(&tokenizer, spelling);
+        Vocabulary { tokenizer, spelling, token_bytes_max }
     }
 
     /// Encodes a plain prompt, with what the tokenizer puts around it (a BOS, for many).
@@ -51,6 +56,11 @@ impl Vocabulary {
     /// Encodes a rendered chat, which already spells out its special tokens.
     pub fn encode_chat(&self, text: &str) -> Result<Vec<u32>, Error> {
         self.encode(text, false)
+    }
+
+    /// A text has at least this many tokens: told without encoding it.
+    pub fn tokens_least(&self, text: &str) -> usize {
+        self.token_bytes_max.map_or(0, |bytes_max| text.len().div_ceil(bytes_max))
     }
 
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, Error> {
@@ -99,3 +109,6 @@ static BYTE_OF_CHAR: LazyLock<HashMap<char, u8>> = LazyLock::new(|| {
     let shifted = ('\u{100}'..).zip(shifted);
     plain.into_iter().map(|byte| (char::from(byte), byte)).chain(shifted).collect()
 });
+
+#[cfg(test)]
+pub(crate) mod tests;

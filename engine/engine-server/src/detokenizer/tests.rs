@@ -1,49 +1,9 @@
 //! Text that grows token by token is the text that all tokens give at once.
 
 use proptest::prelude::*;
-use tokenizers::Tokenizer;
 
 use super::*;
-
-/// A byte-level vocabulary: every byte, some merges that end inside a character, one special and one added token.
-fn byte_level() -> Vocabulary {
-    let bytes = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet();
-    let mut letters: Vec<String> = bytes.into_iter().map(String::from).collect();
-    letters.sort();
-    // "Ã©" spells é, "âĤ¬" spells €, "ðŁĺĢ" spells 😀.
-    let merges = [("â", "Ĥ"), ("ð", "Ł"), ("ĺ", "Ģ"), ("Ã", "©"), ("h", "i"), ("hi", "â")];
-    letters.extend(merges.iter().map(|(a, b)| format!("{a}{b}")));
-    let vocab: serde_json::Map<_, _> = letters.iter().cloned().zip((0..).map(serde_json::Value::from)).collect();
-    let next = vocab.len();
-    let added = |id: usize, content: &str, special: bool| serde_json::json!({"id": id, "content": content, "special": special, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false});
-    from_json(serde_json::json!({
-        "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
-        "added_tokens": [added(next, "<|end|>", true), added(next + 1, "<tool>", false)],
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
-        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-        "model": {"type": "BPE", "vocab": vocab, "merges": merges.map(|(a, b)| format!("{a} {b}"))},
-    }))
-}
-
-/// A sentencepiece-like vocabulary, whose decoder strips the first space and falls back to bytes.
-fn pieces() -> Vocabulary {
-    let mut letters: Vec<String> = (0..=255_u8).map(|byte| format!("<0x{byte:02X}>")).collect();
-    letters.extend(["▁", "▁hi", "a", "é", "▁▁", "😀"].map(str::to_owned));
-    let vocab: serde_json::Map<_, _> = letters.iter().cloned().zip((0..).map(serde_json::Value::from)).collect();
-    from_json(serde_json::json!({
-        "version": "1.0", "truncation": null, "padding": null, "post_processor": null, "pre_tokenizer": null,
-        "added_tokens": [],
-        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-        "decoder": {"type": "Sequence", "decoders": [
-            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
-            {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
-        "model": {"type": "BPE", "vocab": vocab, "merges": [], "byte_fallback": true},
-    }))
-}
-
-fn from_json(tokenizer: serde_json::Value) -> Vocabulary {
-    Vocabulary::over(Tokenizer::from_bytes(tokenizer.to_string()).unwrap())
-}
+use crate::vocabulary::tests::{byte_level, pieces};
 
 fn deltas(tokens: &[u32], vocabulary: &Vocabulary) -> Vec<String> {
     let mut detokenizer = Detokenizer::default();
@@ -68,18 +28,6 @@ fn the_first_space_is_stripped_and_later_ones_are_not() {
     let id = |token: &str| vocabulary.id_of(token).unwrap();
     let tokens = [id("▁hi"), id("▁hi"), id("<0xE2>"), id("<0x82>"), id("<0xAC>"), id("▁")];
     assert_eq!(deltas(&tokens, &vocabulary), ["hi", " hi", "", "", "€", " ", ""]);
-}
-
-#[test]
-fn the_bytes_of_tokens_join_to_the_text() {
-    let vocabulary = byte_level();
-    let tokens = vocabulary.encode_prompt("hi€ é\n😀<tool>").unwrap();
-    let bytes: Vec<u8> = tokens.iter().flat_map(|token| vocabulary.bytes_of(*token).unwrap()).collect();
-    assert_eq!(String::from_utf8(bytes).unwrap(), "hi€ é\n😀<tool>");
-    assert_eq!(vocabulary.bytes_of(100_000), None);
-    let pieces = pieces();
-    assert_eq!(pieces.bytes_of(0xE2).unwrap(), [0xE2]);
-    assert_eq!(pieces.bytes_of(pieces.id_of("▁hi").unwrap()).unwrap(), b" hi");
 }
 
 #[test]

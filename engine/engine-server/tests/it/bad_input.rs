@@ -105,6 +105,32 @@ async fn a_full_queue_says_when_to_come_again() {
 }
 
 #[tokio::test]
+async fn a_prompt_that_cannot_fit_is_refused_by_its_bytes() {
+    let engine = Engine::start().await;
+    let text = "word ".repeat(800_000);
+    let asked = [
+        (CHAT, "messages", json!({ "model": "tiny", "messages": user(&text) })),
+        (COMPLETIONS, "prompt", json!({ "model": "tiny", "prompt": text })),
+    ];
+    for (path, param, body) in asked {
+        let error = engine.post(path, &body).await.json()["error"].clone();
+        assert_eq!((&error["code"], &error["param"]), (&json!("context_length_exceeded"), &json!(param)));
+        assert!(error["message"].as_str().unwrap().contains("at least"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn prompts_take_turns_at_the_tokenizer() {
+    let engine = Engine::start_with(engine_server::Config { tokenize_max: 1, ..config() }).await;
+    let body = json!({ "model": "tiny", "prompt": "word ".repeat(300), "max_tokens": 1 });
+    for answer in futures_util::future::join_all((0..8).map(|_| engine.post(COMPLETIONS, &body))).await {
+        answer.ok();
+    }
+    assert_eq!(engine.metric("headworks_engine_tokenizing").await, 0.0);
+    assert_eq!(engine.metric("headworks_engine_tokenizing_max").await, 1.0);
+}
+
+#[tokio::test]
 async fn requests_in_flight_are_bounded() {
     let engine = Engine::start_with(engine_server::Config { requests_max: 1, ..config() }).await;
     let long = json!({ "model": "tiny", "prompt": "hi", "max_tokens": 2000, "stream": true }).to_string();
