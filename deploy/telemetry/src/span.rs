@@ -75,7 +75,8 @@ impl Span {
         tracer.build_with_context(builder, &self.context).end_with_timestamp(end);
     }
 
-    /// Sets an attribute; names are in [`crate::names`].
+    /// Sets an attribute; names are in [`crate::names`]. The value is made either way: where that costs, ask
+    /// [`Span::is_recorded`] first.
     pub fn set(&self, key: impl Into<opentelemetry::Key>, value: impl Into<Value>) {
         if self.is_recorded() {
             self.context.span().set_attribute(KeyValue::new(key.into(), value.into()));
@@ -115,8 +116,10 @@ impl Span {
         id.is_valid().then(|| id.trace_id().to_string())
     }
 
-    fn is_recorded(&self) -> bool {
-        self.tracer.inner.is_some()
+    /// Whether what is set on it goes anywhere: false with telemetry off, for what is not sampled, and once it has
+    /// ended. Worth asking before making many attributes.
+    pub fn is_recorded(&self) -> bool {
+        self.tracer.inner.is_some() && self.context.span().is_recording()
     }
 }
 
