@@ -95,7 +95,7 @@ impl Slot {
     }
 }
 
-/// Whether `name` may stand in a metric's or an attribute's name.
+/// Whether `name` may name a metric or a span's attribute.
 pub(crate) fn is_metric_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }

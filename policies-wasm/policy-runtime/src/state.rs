@@ -8,7 +8,11 @@ use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
-use crate::{Host, Level, Limits, deadline::Deadline, slot::Slot};
+use crate::{
+    Host, Level, Limits,
+    deadline::Deadline,
+    slot::{Slot, is_metric_name},
+};
 
 /// Data of one instance's store.
 pub(crate) struct State {
@@ -140,7 +144,7 @@ impl State {
 
     pub(crate) fn attribute(&mut self, name: String, value: &str) {
         let fits = name.len() <= self.limits.name_bytes_max && self.call.attributes.len() < self.limits.attributes_max;
-        if fits && !name.is_empty() {
+        if fits && is_metric_name(&name) {
             self.call.attributes.push((name, bounded(value, self.limits.attribute_bytes_max).to_owned()));
         }
     }
@@ -223,5 +227,26 @@ mod tests {
         assert_eq!(bounded("aüb", 2), "a");
         assert_eq!(bounded("aüb", 3), "aü");
         assert_eq!(bounded("aüb", 30), "aüb");
+    }
+
+    struct Deaf;
+
+    impl Host for Deaf {
+        fn now_ms(&self) -> u64 {
+            0
+        }
+        fn log(&self, _slot: &str, _level: Level, _line: &str) {}
+        fn count(&self, _slot: &str, _name: &str, _delta: u64) {}
+        fn gauge(&self, _slot: &str, _name: &str, _value: f64) {}
+    }
+
+    #[test]
+    fn an_attribute_is_named_as_a_metric_is() {
+        let limits = Arc::new(Limits::default());
+        let mut state = State::new(Arc::new(Slot::new("slot", &limits)), Arc::new(Deaf), limits);
+        for name in ["cost_1", "", "Cost", "a b", "a.b", "a\nb", "\u{e9}"] {
+            state.attribute(name.to_owned(), "1");
+        }
+        assert_eq!(state.call.attributes, [("cost_1".to_owned(), "1".to_owned())]);
     }
 }
