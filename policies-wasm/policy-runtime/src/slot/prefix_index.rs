@@ -6,6 +6,8 @@ use std::collections::HashMap;
 
 /// Ends a list of nodes.
 const NONE: u32 = u32::MAX;
+/// Nodes of evicted holders that go when one node comes: more than one, so that they become fewer.
+const SWEPT_PER_BLOCK: usize = 2;
 
 /// Who holds a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +25,14 @@ pub(crate) struct PrefixIndex {
     nodes_of: HashMap<u64, Vec<u32>>,
     nodes: Vec<Node>,
     free: Vec<u32>,
+    /// Each holder's list; not those of evicted holders.
+    list_of: HashMap<Holder, u32>,
+    lists: Vec<List>,
+    free_lists: Vec<u32>,
+    /// Lists of evicted holders. Their nodes are found no more, and go a few at a time: an eviction of a holder of
+    /// many blocks must not keep the slot's other calls waiting.
+    evicted_lists: Vec<u32>,
+    evicted_blocks: usize,
     newest: u32,
     oldest: u32,
     blocks_max: usize,
@@ -32,9 +42,21 @@ pub(crate) struct PrefixIndex {
 #[derive(Clone, Copy, Debug)]
 struct Node {
     hash: u64,
-    holder: Holder,
+    list: u32,
     newer: u32,
     older: u32,
+    /// Its neighbours in its holder's list.
+    next: u32,
+    previous: u32,
+}
+
+/// One holder's nodes, in no order.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    holder: Holder,
+    first: u32,
+    blocks: usize,
+    is_evicted: bool,
 }
 
 impl PrefixIndex {
@@ -43,6 +65,11 @@ impl PrefixIndex {
             nodes_of: HashMap::new(),
             nodes: Vec::new(),
             free: Vec::new(),
+            list_of: HashMap::new(),
+            lists: Vec::new(),
+            free_lists: Vec::new(),
+            evicted_lists: Vec::new(),
+            evicted_blocks: 0,
             newest: NONE,
             oldest: NONE,
             blocks_max,
@@ -54,8 +81,7 @@ impl PrefixIndex {
     pub(crate) fn matches(&self, hashes: &[u64], of: fn(Holder) -> Option<u32>) -> Vec<(u32, u32)> {
         let mut matches: Vec<(u32, u32)> = Vec::new();
         for (depth, hash) in (0_u32..).zip(hashes) {
-            let holders =
-                self.nodes_of.get(hash).into_iter().flatten().filter_map(|node| of(self.nodes[*node as usize].holder));
+            let holders = self.nodes_of.get(hash).into_iter().flatten().filter_map(|node| of(self.holder_of(*node)?));
             let mut found = false;
             for id in holders {
                 if depth == 0 {
@@ -92,19 +118,16 @@ impl PrefixIndex {
 
     /// Forgets everything about `holder`.
     pub(crate) fn evict(&mut self, holder: Holder) {
-        let mut at = self.newest;
-        while at != NONE {
-            let node = self.nodes[at as usize];
-            if node.holder == holder {
-                self.remove(at);
-            }
-            at = node.older;
-        }
+        let Some(list) = self.list_of.remove(&holder) else { return };
+        let evicted = &mut self.lists[list as usize];
+        evicted.is_evicted = true;
+        self.evicted_blocks += evicted.blocks;
+        self.evicted_lists.push(list);
     }
 
     /// Blocks remembered, counted once per holder.
     pub(crate) fn blocks_now(&self) -> usize {
-        self.nodes.len() - self.free.len()
+        self.nodes_now() - self.evicted_blocks
     }
 
     /// The bound on [`Self::blocks_now`].
@@ -118,27 +141,52 @@ impl PrefixIndex {
     }
 
     fn find(&self, hash: u64, holder: Holder) -> Option<u32> {
-        self.nodes_of.get(&hash)?.iter().copied().find(|node| self.nodes[*node as usize].holder == holder)
+        self.nodes_of.get(&hash)?.iter().copied().find(|node| self.holder_of(*node) == Some(holder))
+    }
+
+    /// None where it has been evicted.
+    fn holder_of(&self, at: u32) -> Option<Holder> {
+        let list = &self.lists[self.nodes[at as usize].list as usize];
+        (!list.is_evicted).then_some(list.holder)
+    }
+
+    /// Nodes that take up room, those of evicted holders too.
+    fn nodes_now(&self) -> usize {
+        self.nodes.len() - self.free.len()
     }
 
     /// Adds a node that is in no order yet.
     fn add(&mut self, hash: u64, holder: Holder) {
-        if self.blocks_now() >= self.blocks_max {
+        self.sweep();
+        if self.nodes_now() >= self.blocks_max {
             self.remove(self.oldest);
             self.evicted += 1;
         }
-        let node = Node { hash, holder, newer: NONE, older: NONE };
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.nodes[at as usize] = node;
-                at
-            }
-            None => {
-                self.nodes.push(node);
-                u32::try_from(self.nodes.len() - 1).expect("prefix_blocks_max is far below u32::MAX")
-            }
-        };
+        let list = self.list_for(holder);
+        let next = self.lists[list as usize].first;
+        let node = Node { hash, list, newer: NONE, older: NONE, next, previous: NONE };
+        let at = put(&mut self.nodes, &mut self.free, node);
+        if next != NONE {
+            self.nodes[next as usize].previous = at;
+        }
+        self.lists[list as usize].first = at;
+        self.lists[list as usize].blocks += 1;
         self.nodes_of.entry(hash).or_default().push(at);
+    }
+
+    fn list_for(&mut self, holder: Holder) -> u32 {
+        let PrefixIndex { list_of, lists, free_lists, .. } = self;
+        let empty = List { holder, first: NONE, blocks: 0, is_evicted: false };
+        *list_of.entry(holder).or_insert_with(|| put(lists, free_lists, empty))
+    }
+
+    /// Removes a few nodes of evicted holders, the last evicted first: so a holder that is evicted and comes back, again
+    /// and again, does not leave ever more of them under one hash.
+    fn sweep(&mut self) {
+        for _ in 0..SWEPT_PER_BLOCK {
+            let Some(list) = self.evicted_lists.last() else { return };
+            self.remove(self.lists[*list as usize].first);
+        }
     }
 
     fn remove(&mut self, at: u32) {
@@ -150,7 +198,34 @@ impl PrefixIndex {
                 self.nodes_of.remove(&hash);
             }
         }
+        self.leave_list(at);
         self.free.push(at);
+    }
+
+    /// Takes a node out of its holder's list, and forgets the list with its last node.
+    fn leave_list(&mut self, at: u32) {
+        let Node { list: id, next, previous, .. } = self.nodes[at as usize];
+        if next != NONE {
+            self.nodes[next as usize].previous = previous;
+        }
+        let list = &mut self.lists[id as usize];
+        match previous {
+            NONE => list.first = next,
+            previous => self.nodes[previous as usize].next = next,
+        }
+        list.blocks -= 1;
+        let List { holder, first, is_evicted, .. } = *list;
+        self.evicted_blocks -= usize::from(is_evicted);
+        if first != NONE {
+            return;
+        }
+        if is_evicted {
+            let last = self.evicted_lists.pop();
+            debug_assert_eq!(last, Some(id), "only the sweep removes nodes of evicted holders, while there are any");
+        } else {
+            self.list_of.remove(&holder);
+        }
+        self.free_lists.push(id);
     }
 
     fn unlink(&mut self, at: u32) {
@@ -175,6 +250,16 @@ impl PrefixIndex {
         }
         self.newest = at;
     }
+}
+
+/// Puts `entry` in a free place, or a new one; says where.
+fn put<T>(places: &mut Vec<T>, free: &mut Vec<u32>, entry: T) -> u32 {
+    if let Some(at) = free.pop() {
+        places[at as usize] = entry;
+        return at;
+    }
+    places.push(entry);
+    u32::try_from(places.len() - 1).expect("prefix_blocks_max is far below u32::MAX")
 }
 
 impl Holder {
@@ -242,6 +327,28 @@ mod tests {
         assert_eq!(index.blocks_now(), 2);
     }
 
+    #[test]
+    fn an_evicted_holder_gives_its_room_to_others_before_any_of_them_is_forgotten() {
+        let mut index = index(4, &[(Holder::Replica(2), &[9]), (Holder::Replica(1), &[1, 2, 3])]);
+        index.evict(Holder::Replica(1));
+        assert_eq!(index.blocks_now(), 1);
+        index.insert(Holder::Replica(1), &[1, 2, 3]);
+        assert_eq!(index.matches(&[9], Holder::replica), [(2, 1)]);
+        assert_eq!(index.matches(&[1, 2, 3], Holder::replica), [(1, 3)]);
+        assert_eq!(index.evicted(), 0);
+    }
+
+    #[test]
+    fn a_holder_that_is_evicted_again_and_again_leaves_nothing_behind() {
+        let mut index = index(1000, &[(Holder::Replica(2), &[1])]);
+        for _ in 0..100 {
+            index.insert(Holder::Replica(1), &[1]);
+            index.evict(Holder::Replica(1));
+        }
+        assert!(index.nodes_of[&1].len() <= 2);
+        assert!(index.lists.len() <= 3);
+    }
+
     proptest! {
         #[test]
         fn its_lists_stay_whole(
@@ -259,17 +366,23 @@ mod tests {
                     let blocks = u32::try_from(blocks).unwrap();
                     prop_assert!(matches.contains(&(replica, blocks)), "what was just inserted matches whole");
                 }
-                let mut counted = 0;
+                let (mut counted, mut found) = (0, 0);
                 let mut at = index.newest;
                 while at != NONE {
                     counted += 1;
                     let node = index.nodes[at as usize];
-                    prop_assert_eq!(index.find(node.hash, node.holder), Some(at));
+                    if let Some(holder) = index.holder_of(at) {
+                        found += 1;
+                        prop_assert_eq!(index.find(node.hash, holder), Some(at));
+                    }
                     at = node.older;
                 }
-                prop_assert_eq!(counted, index.blocks_now());
+                prop_assert_eq!(found, index.blocks_now());
+                prop_assert_eq!(counted, index.nodes_now());
                 prop_assert_eq!(counted, index.nodes_of.values().map(Vec::len).sum::<usize>());
                 prop_assert!(counted <= 16);
+                let listed: usize = index.list_of.values().map(|list| index.lists[*list as usize].blocks).sum();
+                prop_assert_eq!(listed, found);
             }
         }
     }
