@@ -108,7 +108,7 @@ impl Component {
     /// The policy's state, for a successor or a shutdown.
     pub fn snapshot(&self) -> Result<Vec<u8>, PolicyFault> {
         let scene = Scene::of_host(&self.core);
-        let (bytes, _) = self.ask(Hook::Snapshot, self.core.load_budget(), scene, Exports::snapshot)?;
+        let (bytes, _) = self.ask(Hook::Snapshot, self.core.snapshot_budget(), scene, Exports::snapshot)?;
         let bytes_max = self.core.limits.snapshot_bytes_max;
         if bytes.len() > bytes_max {
             let message = format!("a snapshot of {} bytes; at most {bytes_max} are allowed", bytes.len());
@@ -134,7 +134,7 @@ impl Component {
         if !self.description.has(hook) {
             return Err(PolicyFault::NoHook { hook });
         }
-        let mut loan = self.pool.lend().ok_or_else(|| self.counted(PolicyFault::NoInstance))?;
+        let mut loan = self.pool.lend(&*self.core.host).ok_or_else(|| self.counted(PolicyFault::NoInstance))?;
         let make = || self.blueprint.rebuild(&self.core).map_err(|error| self.stopped(error.into_stop()));
         let instance: &mut Instance = loan.instance(make)?;
         let answer = instance.call(budget, scene, call).map_err(|stop| self.stopped(stop))?;

@@ -1,6 +1,7 @@
 //! What the process around the runtime lends it: a clock and places for lines and numbers.
 
-/// Lent by the process: proxy, simulator or `policy test`. Called from within a policy's call, so it must not wait.
+/// Lent by the process: proxy, simulator or `policy test`. All but `wait` is called from within a
+/// policy's call, so it must not wait.
 pub trait Host: Send + Sync {
     /// Monotonic milliseconds, for calls that carry no time of their own (loading).
     fn now_ms(&self) -> u64;
@@ -10,6 +11,11 @@ pub trait Host: Send + Sync {
     fn count(&self, slot: &str, name: &str, delta: u64);
     /// Sets a policy's gauge. `name` is `[a-z0-9_]+`; distinct names are bounded per slot.
     fn gauge(&self, slot: &str, name: &str, value: f64);
+    /// Runs `wait`, in which a call waits for an instance: at most [`crate::Limits::single_wait_ms`]. A process whose
+    /// threads have other work hands that over first. Called between calls of policies, only when there is none free.
+    fn wait(&self, wait: &mut dyn FnMut()) {
+        wait();
+    }
 }
 
 /// How grave a log line is.

@@ -16,6 +16,9 @@ pub struct Limits {
     /// How long the start and the configuration of an instance may take that is made while requests run: one more for
     /// a busy pool, or one after a trap.
     pub instance_deadline_ms: u32,
+    /// How long a running policy's snapshot may take, for a successor or a shutdown. A `single` policy's calls wait for
+    /// it, up to twice as long where it loops.
+    pub snapshot_deadline_ms: u32,
     /// `None`: deadlines guard the calls (a proxy). `Some`: this much fuel guards each call instead of the deadlines,
     /// so that a run replays exactly (a simulator).
     pub fuel_max: Option<u64>,
@@ -27,6 +30,11 @@ pub struct Limits {
     pub instances_ready: usize,
     /// How long a call waits for an instance before it is a [`policy_api::PolicyFault::NoInstance`].
     pub instance_wait_ms: u32,
+    /// The same for the one instance of a `single` policy: longer than anything that may hold it (a snapshot, a batch
+    /// of events, its start after a trap).
+    pub single_wait_ms: u32,
+    /// Calls of one component that wait for an instance; one more is a fault at once.
+    pub instance_waiters_max: usize,
     /// Slots that have shared state.
     pub slots_max: usize,
     /// Bytes of a reason given through `explain`.
@@ -70,11 +78,14 @@ impl Default for Limits {
             call_deadline_ms: 5,
             load_deadline_ms: 1000,
             instance_deadline_ms: 100,
+            snapshot_deadline_ms: 200,
             fuel_max: None,
             load_fuel_max: 1_000_000_000,
             instances_max: 64,
             instances_ready: 4,
             instance_wait_ms: 5,
+            single_wait_ms: 1000,
+            instance_waiters_max: 256,
             slots_max: 64,
             reason_bytes_max: 256,
             message_bytes_max: 512,

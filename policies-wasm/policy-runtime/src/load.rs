@@ -11,7 +11,7 @@ use crate::{
     blueprint::Blueprint,
     contract,
     instance::{Instance, Scene},
-    pool::Pool,
+    pool::{Pool, PoolBounds},
     runtime::Core,
     self_check::{self, QuietHost},
     slot::Slot,
@@ -164,11 +164,18 @@ fn live(
     };
     let blueprint = Blueprint { slot, host: Arc::clone(&core.host), inherited, ..tried };
     let limits = &core.limits;
-    let (instances_max, ready) = match description.mode {
-        Mode::Pooled => (limits.instances_max, limits.instances_ready.clamp(1, limits.instances_max.max(1))),
-        Mode::Single => (1, 1),
+    let (instances_max, ready, wait_ms) = match description.mode {
+        Mode::Pooled => {
+            let ready = limits.instances_ready.clamp(1, limits.instances_max.max(1));
+            (limits.instances_max, ready, limits.instance_wait_ms)
+        }
+        Mode::Single => (1, 1, limits.single_wait_ms),
     };
-    let pool = Pool::new(instances_max, Duration::from_millis(u64::from(limits.instance_wait_ms)));
+    let pool = Pool::new(PoolBounds {
+        instances_max,
+        waiters_max: limits.instance_waiters_max,
+        wait: Duration::from_millis(u64::from(wait_ms)),
+    });
     for _ in 0..ready {
         pool.stock(blueprint.build(core).map_err(|error| error.into_load_error())?);
     }

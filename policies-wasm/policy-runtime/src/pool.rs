@@ -5,14 +5,23 @@ use std::{
     time::Duration,
 };
 
-use crate::{instance::Instance, slot::lock};
+use crate::{Host, instance::Instance, slot::lock};
 
 /// The instances of one component.
 pub(crate) struct Pool {
     shelf: Mutex<Shelf>,
     freed: Condvar,
-    instances_max: usize,
-    wait: Duration,
+    bounds: PoolBounds,
+}
+
+/// How much a pool lends, and how long.
+#[derive(Clone, Copy)]
+pub(crate) struct PoolBounds {
+    pub(crate) instances_max: usize,
+    /// Calls that wait.
+    pub(crate) waiters_max: usize,
+    /// How long each of them does.
+    pub(crate) wait: Duration,
 }
 
 /// How full a component's pool is.
@@ -43,14 +52,15 @@ pub(crate) struct Loan<'a> {
 }
 
 impl Pool {
-    pub(crate) fn new(instances_max: usize, wait: Duration) -> Pool {
-        Pool { shelf: Mutex::default(), freed: Condvar::new(), instances_max: instances_max.max(1), wait }
+    pub(crate) fn new(bounds: PoolBounds) -> Pool {
+        let bounds = PoolBounds { instances_max: bounds.instances_max.max(1), ..bounds };
+        Pool { shelf: Mutex::default(), freed: Condvar::new(), bounds }
     }
 
     /// How full it is.
     pub(crate) fn now(&self) -> Instances {
         let shelf = lock(&self.shelf);
-        Instances { busy: shelf.live - shelf.idle.len(), idle: shelf.idle.len(), max: self.instances_max }
+        Instances { busy: shelf.live - shelf.idle.len(), idle: shelf.idle.len(), max: self.bounds.instances_max }
     }
 
     /// Adds an instance that is ready.
@@ -61,23 +71,45 @@ impl Pool {
     }
 
     /// Takes a place, waiting a bounded time when all are taken; `None` when none came free.
-    pub(crate) fn lend(&self) -> Option<Loan<'_>> {
+    pub(crate) fn lend(&self, host: &dyn Host) -> Option<Loan<'_>> {
         let mut shelf = lock(&self.shelf);
-        if shelf.idle.is_empty() && shelf.live >= self.instances_max {
-            shelf.waiting += 1;
-            let nothing_free = |shelf: &mut Shelf| shelf.idle.is_empty() && shelf.live >= self.instances_max;
-            let waited = self.freed.wait_timeout_while(shelf, self.wait, nothing_free);
-            shelf = waited.unwrap_or_else(PoisonError::into_inner).0;
-            shelf.waiting -= 1;
+        if let Some(loan) = self.take(&mut shelf) {
+            return Some(loan);
         }
-        if let Some(instance) = shelf.idle.pop() {
-            return Some(Loan { pool: self, instance: Some(instance), returned: false });
-        }
-        if shelf.live >= self.instances_max {
+        if shelf.waiting >= self.bounds.waiters_max {
             return None;
         }
-        shelf.live += 1;
-        Some(Loan { pool: self, instance: None, returned: false })
+        // Counted under the same lock, so that whoever frees a place from now on wakes this call.
+        shelf.waiting += 1;
+        drop(shelf);
+        let mut loan = None;
+        let mut waited = false;
+        host.wait(&mut || {
+            waited = true;
+            let mut shelf = self.wait_for_place();
+            loan = self.take(&mut shelf);
+            shelf.waiting -= 1;
+        });
+        debug_assert!(waited, "a host runs what it is given");
+        loan
+    }
+
+    fn take(&self, shelf: &mut Shelf) -> Option<Loan<'_>> {
+        let instance = shelf.idle.pop();
+        if instance.is_none() {
+            if shelf.live >= self.bounds.instances_max {
+                return None;
+            }
+            shelf.live += 1;
+        }
+        Some(Loan { pool: self, instance, returned: false })
+    }
+
+    fn wait_for_place(&self) -> MutexGuard<'_, Shelf> {
+        let PoolBounds { instances_max, wait, .. } = self.bounds;
+        let nothing_free = |shelf: &mut Shelf| shelf.idle.is_empty() && shelf.live >= instances_max;
+        let waited = self.freed.wait_timeout_while(lock(&self.shelf), wait, nothing_free);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// A wake-up costs a system call, so only when someone waits.

@@ -113,6 +113,11 @@ impl Core {
         Budget { deadline_ms: self.limits.instance_deadline_ms, ..self.load_budget() }
     }
 
+    /// For a running policy's state.
+    pub(crate) fn snapshot_budget(&self) -> Budget {
+        Budget { deadline_ms: self.limits.snapshot_deadline_ms, ..self.load_budget() }
+    }
+
     /// For every call made while loading.
     pub(crate) fn load_budget(&self) -> Budget {
         let fuel_max = self.limits.fuel_max.map(|_| self.limits.load_fuel_max);

@@ -2,6 +2,7 @@
 
 use policy_runtime::{Host, Level};
 use prometheus::{GaugeVec, IntCounterVec};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -39,5 +40,48 @@ impl Host for PolicyHost {
 
     fn gauge(&self, slot: &str, name: &str, value: f64) {
         self.gauges.with_label_values(&[slot, name]).set(value);
+    }
+
+    /// The worker's other tasks go on on another thread meanwhile. A runtime of one thread has none to hand them to.
+    fn wait(&self, wait: &mut dyn FnMut()) {
+        let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        match flavor {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+            _ => wait(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn host() -> PolicyHost {
+        PolicyHost::new(Clock::start(), &Metrics::new())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn other_tasks_go_on_while_a_call_waits() {
+        let host = Arc::new(host());
+        let (free, freed) = mpsc::channel();
+        let waits = tokio::spawn(async move {
+            // Queued on this worker, the only one.
+            tokio::spawn(async move { free.send(()) });
+            let mut found = false;
+            host.wait(&mut || found = freed.recv_timeout(Duration::from_secs(10)).is_ok());
+            found
+        });
+        assert!(waits.await.unwrap(), "the other task ran");
+    }
+
+    #[tokio::test]
+    async fn a_runtime_of_one_thread_just_waits() {
+        let mut waited = false;
+        host().wait(&mut || waited = true);
+        assert!(waited);
     }
 }
