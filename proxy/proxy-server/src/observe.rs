@@ -43,7 +43,11 @@ impl Observer {
 /// Hands events to the policies that have the observe hook, batch by batch.
 pub(crate) async fn observe(proxy: Arc<Proxy>, mut queue: Receiver<Event>) {
     let mut batch = Vec::with_capacity(BATCH_EVENTS_MAX);
-    while queue.recv_many(&mut batch, BATCH_EVENTS_MAX).await > 0 {
+    loop {
+        let events_now = queue.recv_many(&mut batch, BATCH_EVENTS_MAX).await;
+        if events_now == 0 {
+            return;
+        }
         let chain = proxy.policies.chain();
         if chain.links().iter().any(|link| link.has(Hook::Observe)) {
             let proxy = proxy.clone();
@@ -52,7 +56,10 @@ pub(crate) async fn observe(proxy: Arc<Proxy>, mut queue: Receiver<Event>) {
             if let Err(error) = told {
                 tracing::error!(%error, "telling policies of events failed");
             }
-            tokio::time::sleep(BATCH_TIME).await;
+            // A full batch means that more wait already.
+            if events_now < BATCH_EVENTS_MAX {
+                tokio::time::sleep(BATCH_TIME).await;
+            }
         }
         batch.clear();
     }
