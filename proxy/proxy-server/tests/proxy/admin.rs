@@ -45,6 +45,23 @@ async fn a_token_is_wanted_where_one_is_configured() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_site_changes_nothing() {
+    let proxy = Proxy::start("").await;
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let ask = async |method: Method, path: &str, origin: String| {
+        let uri = format!("http://{}{path}", proxy.bound.admin);
+        let request = Request::builder().method(method).uri(uri).header("origin", origin);
+        client.request(request.body(Full::<bytes::Bytes>::default()).unwrap()).await.unwrap().status().as_u16()
+    };
+    let (foreign, own) = (|| "http://evil.example".to_owned(), || format!("http://{}", proxy.bound.admin));
+    let rollback = "/admin/v1/policies/placement/rollback";
+    assert_eq!(ask(Method::POST, rollback, foreign()).await, 403);
+    assert_eq!(ask(Method::PUT, "/admin/v1/policies/placement", foreign()).await, 403);
+    assert_eq!(ask(Method::POST, rollback, own()).await, 404, "let in; there is no such slot");
+    assert_eq!(ask(Method::GET, "/admin/v1/policies", foreign()).await, 200);
+}
+
+#[tokio::test]
 async fn the_dashboard_is_served_with_care() {
     let proxy = Proxy::start("").await;
     let answer = proxy.admin(Method::GET, "/", "").await;
