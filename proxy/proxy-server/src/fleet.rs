@@ -6,7 +6,7 @@ mod publish;
 mod replica;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use arc_swap::ArcSwap;
 use dispatch::Tried;
@@ -38,7 +38,7 @@ pub(crate) struct Fleet {
 pub(crate) enum NoView {
     /// No replica of any region serves it.
     UnknownModel,
-    /// Nobody has told its models yet.
+    /// Nobody known serves it, but not all have told their models yet.
     NobodyKnown,
 }
 
@@ -66,6 +66,15 @@ impl Fleet {
         self.published.load_full()
     }
 
+    /// Waits until the last view shows every change up to this call: who goes back to sleep over it must not have
+    /// looked at one that another was about to replace.
+    pub fn settle(&self, now: Looking<'_>) {
+        let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.dirty.load(Ordering::Acquire) {
+            self.publish_by(publisher, now.clock.now_ms(), now.held);
+        }
+    }
+
     /// The replicas that serve a model, as policies see them; without a model, all.
     pub fn view(&self, now: Looking<'_>, model: Option<&str>) -> Result<Arc<FleetView>, NoView> {
         let published = self.now(now);
@@ -88,8 +97,9 @@ impl Fleet {
         self.changed.notify_waiters();
     }
 
-    /// Says that a request has begun somewhere: the next view differs, but there is no more room than before.
-    pub fn started(&self) {
+    /// Says that the next view differs, though there is no more room than before: a request has begun somewhere, or is
+    /// held.
+    pub fn mark(&self) {
         self.dirty.store(true, Ordering::Release);
     }
 
@@ -125,8 +135,17 @@ impl Fleet {
 
     fn publish(&self, now_ms: u64, held: u32) {
         // One maker at a time; others decide by the last view, which is microseconds old.
-        let Ok(mut publisher) = self.publisher.try_lock() else { return };
-        self.dirty.store(false, Ordering::Release);
+        let publisher = match self.publisher.try_lock() {
+            Ok(publisher) => publisher,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        self.publish_by(publisher, now_ms, held);
+    }
+
+    fn publish_by(&self, mut publisher: MutexGuard<'_, Publisher>, now_ms: u64, held: u32) {
+        // Before the looking: what changes from here on makes the next view.
+        self.dirty.swap(false, Ordering::AcqRel);
         if let Some(next) = publisher.publish(&self.published.load(), &self.replicas, &self.peers, now_ms, held) {
             self.published.store(Arc::new(next));
         }

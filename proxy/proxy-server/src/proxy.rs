@@ -144,7 +144,8 @@ impl Proxy {
     /// Counts a held request for as long as the answer lives.
     pub fn hold(&self) -> Held<'_> {
         self.held.fetch_add(1, Ordering::Relaxed);
-        self.fleet.touch();
+        // The view's queue is longer, which is no reason to ask for the others again.
+        self.fleet.mark();
         Held(self)
     }
 
@@ -164,5 +165,6 @@ pub(crate) struct Held<'a>(&'a Proxy);
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::Relaxed);
+        self.0.fleet.mark();
     }
 }

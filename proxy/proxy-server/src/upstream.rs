@@ -1,5 +1,7 @@
 //! Connections to replicas and other regions: pooled, bounded in time, with Nagle's algorithm off.
 
+use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +14,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::config::Limits;
 
-/// How long an idle connection is kept. Shorter than the servers' own keep-alive, so that we close first.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(20);
+/// How long an idle connection is kept. Shorter than the servers' own keep-alive (uvicorn's 5 s, our engine's 10 s), so
+/// that we close first and no request goes into a connection that is being closed.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(4);
 /// How soon the kernel asks a silent peer whether it still lives.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Bytes a looked-at endpoint may answer.
@@ -71,6 +74,38 @@ async fn body_of(body: Incoming) -> Result<Bytes, Box<dyn std::error::Error + Se
     Ok(Limited::new(body, PROBE_BYTES_MAX).collect().await?.to_bytes())
 }
 
+/// What a connection that was not made says of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoConnection {
+    /// Nobody listens there.
+    Refused,
+    /// It may be ill, or far, or the way to it may be.
+    Unclear,
+    /// We had no means to try.
+    OurOwn,
+}
+
+/// Linux's numbers for no more open files, in this process and in all; Rust has no portable kinds for them.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
+/// Reads why a connection was not made.
+pub(crate) fn no_connection(error: &(dyn Error + 'static)) -> NoConnection {
+    let Some(cause) = io_cause(error) else { return NoConnection::Unclear };
+    match (cause.kind(), cause.raw_os_error()) {
+        (ErrorKind::ConnectionRefused, _) => NoConnection::Refused,
+        (ErrorKind::AddrNotAvailable | ErrorKind::OutOfMemory, _) | (_, Some(EMFILE | ENFILE)) => NoConnection::OurOwn,
+        _ => NoConnection::Unclear,
+    }
+}
+
+fn io_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    match error.downcast_ref() {
+        Some(cause) => Some(cause),
+        None => io_cause(error.source()?),
+    }
+}
+
 /// An error with what caused it, in one line.
 pub(crate) fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words = error.to_string();
@@ -83,4 +118,29 @@ pub(crate) fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
         cause = error.source();
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error (Connect)")]
+    struct Connect(#[source] io::Error);
+
+    #[track_caller]
+    fn check(cause: io::Error, expected: NoConnection) {
+        assert_eq!(no_connection(&Connect(cause)), expected);
+    }
+
+    #[test]
+    fn only_a_refusal_condemns_and_our_own_troubles_say_nothing_of_the_server() {
+        check(ErrorKind::ConnectionRefused.into(), NoConnection::Refused);
+        check(ErrorKind::TimedOut.into(), NoConnection::Unclear);
+        check(ErrorKind::ConnectionReset.into(), NoConnection::Unclear);
+        check(io::Error::other("no such host"), NoConnection::Unclear);
+        check(io::Error::from_raw_os_error(EMFILE), NoConnection::OurOwn);
+        check(io::Error::from_raw_os_error(ENFILE), NoConnection::OurOwn);
+        check(ErrorKind::AddrNotAvailable.into(), NoConnection::OurOwn);
+    }
 }

@@ -11,5 +11,13 @@ pub(crate) use answer::{AnswerFields, Usage, read_answer, read_event};
 pub(crate) use models::{Model, ModelList, read_models};
 pub(crate) use request::{BadBody, RequestFields, read_request_fields};
 
+/// Bytes of a model's name, and of a client's text that is kept in records and spans or told back to it.
+const NAME_BYTES_MAX: usize = 256;
+
+/// The start of a text that is too long to keep.
+pub(crate) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(NAME_BYTES_MAX)]
+}
+
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,8 @@ pub struct Limits {
     pub connect_ms_max: u64,
     /// Milliseconds until a replica's answer must begin.
     pub answer_ms_max: u64,
+    /// Milliseconds a replica may be silent in the middle of its answer.
+    pub silence_ms_max: u64,
     /// Tries of one request, the first included.
     pub tries_max: u32,
     /// Requests that policies hold at one time; more are 503.
@@ -81,6 +83,7 @@ impl Default for Limits {
             replica_idle_max: 64,
             connect_ms_max: 1000,
             answer_ms_max: 600_000,
+            silence_ms_max: 120_000,
             tries_max: 3,
             queue_max: 256,
             hold_ms_max: 10_000,
@@ -125,6 +128,7 @@ impl Limits {
             ("replica_in_flight_max", self.replica_in_flight_max.into()),
             ("connect_ms_max", self.connect_ms_max),
             ("answer_ms_max", self.answer_ms_max),
+            ("silence_ms_max", self.silence_ms_max),
             ("tries_max", self.tries_max.into()),
             ("poll_interval_ms", self.poll_interval_ms),
             ("poll_ms_max", self.poll_ms_max),

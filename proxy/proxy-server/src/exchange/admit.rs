@@ -6,7 +6,7 @@ use dispatch::{Chain, Entry};
 use policy_api::{Call, Hook, RequestFacts};
 use telemetry::{SpanKind, names};
 
-use crate::exchange::finish::{Journal, Verdict};
+use crate::exchange::finish::{Journal, Verdict, describe_decision};
 use crate::exchange::{Refusal, place};
 use crate::proxy::Proxy;
 
@@ -24,7 +24,8 @@ pub(crate) fn admit(
     }
     let began = proxy.clock.now();
     let decision = chain.admit(&Call { now_ms: proxy.clock.now_ms(), facts, fleet: &fleet });
-    journal.decided(&span, &decision, began.elapsed());
+    journal.decided(&decision, began.elapsed());
+    describe_decision(&span, &decision);
     match decision.verdict {
         Entry::Allowed => Ok(()),
         Entry::Denied(denial) => Err(Refusal::Denied(denial)),

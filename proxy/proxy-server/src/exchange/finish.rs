@@ -24,6 +24,9 @@ use crate::fleet::Ticket;
 use crate::proxy::Proxy;
 use crate::traffic::Sample;
 
+/// Faults kept of one request.
+const FAULTS_MAX: usize = 16;
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -70,8 +73,11 @@ impl Journal {
     pub fn open(proxy: &Arc<Proxy>, request: &Request<Incoming>) -> Journal {
         let path = request.uri().path();
         let span = proxy.tracer.from_headers(Endpoint::of(path).operation(), SpanKind::Server, request.headers());
-        span.set(names::HTTP_METHOD, request.method().to_string());
-        span.set(names::URL_PATH, path.to_owned());
+        let path = crate::wire::cut(path);
+        if span.is_recorded() {
+            span.set(names::HTTP_METHOD, request.method().to_string());
+            span.set(names::URL_PATH, path.to_owned());
+        }
         let record = Record {
             time_ms: proxy.clock.now_unix_ms(),
             trace_id: span.trace_id(),
@@ -110,6 +116,9 @@ impl Journal {
         record.tenant = facts.tenant.clone();
         record.stream = facts.stream;
         let span = &self.span;
+        if !span.is_recorded() {
+            return;
+        }
         span.set(names::OPERATION, request.endpoint.operation());
         span.set(names::PROVIDER, "headworks");
         span.set(names::REQUEST_MODEL, facts.model.clone());
@@ -123,37 +132,28 @@ impl Journal {
         }
     }
 
-    /// Takes note of a decision. `span` is the decision's own.
-    pub fn decided<V: Verdict>(&mut self, span: &Span, decision: &Decision<V>, took: Duration) {
-        let verdict = decision.verdict.word();
-        span.set(names::VERDICT, verdict);
-        if let By::Policy(author) = &decision.by {
-            span.set(names::POLICY_SLOT, author.slot.clone());
-            span.set(names::POLICY_NAME, author.name.clone());
-            span.set(names::POLICY_VERSION, author.version.clone());
-            span.set(names::POLICY_DIGEST, author.digest.clone());
-        } else {
-            span.set(names::POLICY_NAME, dispatch::FALLBACK_NAME);
-        }
-        if let Some(reason) = &decision.reason {
-            span.set(names::REASON, reason.clone());
-        }
-        for (key, value) in &decision.attributes {
-            span.set(format!("headworks.policy.attribute.{key}"), value.clone());
-        }
+    /// Takes note of a decision.
+    pub fn decided<V: Verdict>(&mut self, decision: &Decision<V>, took: Duration) {
         for fault in &decision.faults {
-            span.fail(fault.to_string());
             self.proxy.metrics.policy_faults.with_label_values(&[&fault.by.slot]).inc();
-            tracing::warn!(fault = %fault, "policy fault");
+            self.keep_fault(fault.to_string());
         }
         self.proxy.metrics.decide.observe(took.as_secs_f64());
-        self.record.decide_us += micros(took);
-        self.record.faults.extend(decision.faults.iter().map(ToString::to_string));
+        self.record.decide_us = self.record.decide_us.saturating_add(micros(took));
         if decision.verdict.ends() {
             self.record.by = decision.by.clone();
-            self.record.verdict = verdict;
+            self.record.verdict = decision.verdict.word();
             self.record.reason = decision.reason.clone();
             self.decided = true;
+        }
+    }
+
+    /// Each fault once: a held request's may come again at every change of the fleet.
+    fn keep_fault(&mut self, fault: String) {
+        let faults = &mut self.record.faults;
+        if faults.len() < FAULTS_MAX && !faults.contains(&fault) {
+            tracing::warn!(fault, "policy fault");
+            faults.push(fault);
         }
     }
 
@@ -204,6 +204,15 @@ impl Journal {
         if let Some(ticket) = &self.ticket {
             ticket.replica.count_failure();
             self.proxy.replica_failed(&ticket.replica, error.to_owned(), 1);
+        }
+    }
+
+    /// Takes note that the replica told of an error in its stream.
+    pub fn told_of_error(&mut self) {
+        self.span.set(names::ERROR_TYPE, "error_in_stream");
+        self.span.fail("the replica told of an error in its stream");
+        if let Some(ticket) = &self.ticket {
+            ticket.replica.count_failure();
         }
     }
 
@@ -321,12 +330,41 @@ impl Journal {
         self.proxy.clock.now()
     }
 
+    pub fn silence_max(&self) -> Duration {
+        Duration::from_millis(self.proxy.limits.silence_ms_max)
+    }
+
     pub fn peek_bytes_max(&self) -> usize {
         self.proxy.limits.peek_bytes_max
     }
 
     fn decide_us(&self) -> Option<u32> {
         self.decided.then_some(self.record.decide_us)
+    }
+}
+
+/// Says on a decision's span what was decided, and by whom.
+pub(crate) fn describe_decision<V: Verdict>(span: &Span, decision: &Decision<V>) {
+    if !span.is_recorded() {
+        return;
+    }
+    span.set(names::VERDICT, decision.verdict.word());
+    if let By::Policy(author) = &decision.by {
+        span.set(names::POLICY_SLOT, author.slot.clone());
+        span.set(names::POLICY_NAME, author.name.clone());
+        span.set(names::POLICY_VERSION, author.version.clone());
+        span.set(names::POLICY_DIGEST, author.digest.clone());
+    } else {
+        span.set(names::POLICY_NAME, dispatch::FALLBACK_NAME);
+    }
+    if let Some(reason) = &decision.reason {
+        span.set(names::REASON, reason.clone());
+    }
+    for (key, value) in &decision.attributes {
+        span.set(format!("headworks.policy.attribute.{key}"), value.clone());
+    }
+    for fault in &decision.faults {
+        span.fail(fault.to_string());
     }
 }
 

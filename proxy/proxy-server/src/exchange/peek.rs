@@ -99,6 +99,11 @@ impl Peek {
         self.seen.done
     }
 
+    /// The replica told of an error in the stream.
+    pub fn has_error(&self) -> bool {
+        self.seen.error
+    }
+
     /// What must be sent before an event of our own; `None` where none can be.
     pub fn before_own_event(&self) -> Option<&'static str> {
         match &self.form {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch::{Chain, Target, Tried};
+use dispatch::{Chain, Decision, Target, Tried};
 use policy_api::{Call, FleetView, RegionId, ReplicaId, RequestFacts};
-use telemetry::SpanKind;
+use telemetry::{Span, SpanKind};
 
 use crate::exchange::Refusal;
-use crate::exchange::finish::Journal;
+use crate::exchange::finish::{Journal, describe_decision};
 use crate::fleet::{NoView, Peer, Replica};
 use crate::proxy::Proxy;
 
@@ -58,10 +58,11 @@ pub(crate) async fn place(
     facts: &Arc<RequestFacts>,
     tried: &Tried,
 ) -> Result<Placed, Refusal> {
+    let mut placing = Placing::begin(proxy, journal, chain, facts, tried);
     let mut changed = proxy.fleet.changed();
-    match ask(proxy, journal, chain, facts, tried)? {
-        Asked::Placed(placed) => return Ok(placed),
-        Asked::Hold => {}
+    let mut fleet = view(proxy, facts)?;
+    if let Some(placed) = placing.ask(journal, &fleet)? {
+        return Ok(placed);
     }
     let queue_max = proxy.limits.queue_max;
     let _room = proxy.queue.try_acquire().map_err(|_| Refusal::QueueFull { queue_max })?;
@@ -71,46 +72,80 @@ pub(crate) async fn place(
         if tokio::time::timeout_at(deadline, changed).await.is_err() {
             return Err(Refusal::HeldTooLong { hold_ms_max: proxy.limits.hold_ms_max });
         }
-        // Listen before asking, so that no change between the two is missed.
+        // Listen before looking, so that no change between the two is missed.
         changed = proxy.fleet.changed();
-        if let Asked::Placed(placed) = ask(proxy, journal, chain, facts, tried)? {
+        proxy.fleet.settle(proxy.looking());
+        let now = view(proxy, facts)?;
+        // The same fleet would be answered the same: a look that found nothing new is no reason to ask.
+        if now.version == fleet.version {
+            continue;
+        }
+        fleet = now;
+        if let Some(placed) = placing.ask(journal, &fleet)? {
             return Ok(placed);
         }
     }
 }
 
-enum Asked {
-    Placed(Placed),
-    Hold,
+/// One placement: what is asked of the policies, once or many times, and the span of it all.
+struct Placing<'a> {
+    proxy: &'a Proxy,
+    chain: &'a Chain,
+    facts: &'a Arc<RequestFacts>,
+    tried: &'a Tried,
+    span: Span,
+    /// The last decision; the span tells of it when the placement ends.
+    last: Option<Decision<Target>>,
 }
 
-fn ask(
-    proxy: &Proxy,
-    journal: &mut Journal,
-    chain: &Chain,
-    facts: &Arc<RequestFacts>,
-    tried: &Tried,
-) -> Result<Asked, Refusal> {
-    let mut fleet = view(proxy, facts)?;
-    if !tried.replicas.is_empty() {
-        fleet = proxy.fleet.view_without(&fleet, tried);
+impl<'a> Placing<'a> {
+    fn begin(
+        proxy: &'a Proxy,
+        journal: &Journal,
+        chain: &'a Chain,
+        facts: &'a Arc<RequestFacts>,
+        tried: &'a Tried,
+    ) -> Placing<'a> {
+        let span = journal.span.child("place", SpanKind::Internal);
+        Placing { proxy, chain, facts, tried, span, last: None }
     }
-    let span = journal.span.child("place", SpanKind::Internal);
-    let began = proxy.clock.now();
-    let decision = chain.place(&Call { now_ms: proxy.clock.now_ms(), facts, fleet: &fleet }, tried);
-    journal.decided(&span, &decision, began.elapsed());
-    match decision.verdict {
-        Target::Replica(id) => {
-            let replica = proxy.fleet.replica(id).expect("a decision names a replica of the view").clone();
-            Ok(Asked::Placed(Placed::Replica(replica)))
+
+    /// Where the policies want it; `None` to hold it.
+    fn ask(&mut self, journal: &mut Journal, fleet: &Arc<FleetView>) -> Result<Option<Placed>, Refusal> {
+        let Placing { proxy, chain, facts, tried, .. } = *self;
+        let without;
+        let fleet = match tried.replicas.is_empty() {
+            true => fleet,
+            false => {
+                without = proxy.fleet.view_without(fleet, tried);
+                &without
+            }
+        };
+        let began = proxy.clock.now();
+        let decision = chain.place(&Call { now_ms: proxy.clock.now_ms(), facts, fleet }, tried);
+        journal.decided(&decision, began.elapsed());
+        let decision = self.last.insert(decision);
+        match &decision.verdict {
+            Target::Replica(id) => {
+                let replica = proxy.fleet.replica(*id).expect("a decision names a replica of the view").clone();
+                Ok(Some(Placed::Replica(replica)))
+            }
+            Target::Region(id) => {
+                let peer = proxy.fleet.peer(*id).expect("a decision names a region of the view").clone();
+                Ok(Some(Placed::Region { peer, hop: facts.hop + 1 }))
+            }
+            Target::Hold => Ok(None),
+            Target::Rejected(denial) => Err(Refusal::Denied(denial.clone())),
+            Target::Nobody => Err(Refusal::NobodyTakesWork),
         }
-        Target::Region(id) => {
-            let peer = proxy.fleet.peer(id).expect("a decision names a region of the view").clone();
-            Ok(Asked::Placed(Placed::Region { peer, hop: facts.hop + 1 }))
+    }
+}
+
+impl Drop for Placing<'_> {
+    fn drop(&mut self) {
+        if let Some(decision) = &self.last {
+            describe_decision(&self.span, decision);
         }
-        Target::Hold => Ok(Asked::Hold),
-        Target::Rejected(denial) => Err(Refusal::Denied(denial)),
-        Target::Nobody => Err(Refusal::NobodyTakesWork),
     }
 }
 

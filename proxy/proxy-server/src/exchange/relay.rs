@@ -1,7 +1,9 @@
 //! Passes an answer's frames to the client as they come, untouched and unbuffered, and counts what passes.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -9,6 +11,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
+use tokio::time::Sleep;
 
 use crate::exchange::finish::{Journal, Outcome};
 use crate::exchange::hops::{REQUEST_ID, strip};
@@ -37,9 +40,16 @@ pub(crate) struct Relay {
     upstream: Option<Incoming>,
     /// No more bytes than these may follow: the head has said how many there are.
     length_told: bool,
+    silence: Silence,
     status: StatusCode,
     peek: Peek,
     journal: Journal,
+}
+
+/// Ends when the replica has sent nothing for too long.
+struct Silence {
+    timer: Pin<Box<Sleep>>,
+    max: Duration,
 }
 
 /// Begins to relay an answer.
@@ -52,7 +62,8 @@ pub(crate) fn relay(mut journal: Journal, answer: Answer) -> Response<ClientBody
     journal.relays(head.status);
     let peek = peek_for(&head.headers, journal.peek_bytes_max());
     let length_told = head.headers.contains_key(CONTENT_LENGTH);
-    let relay = Relay { first, upstream: Some(body), length_told, status: head.status, peek, journal };
+    let silence = Silence::of(journal.silence_max());
+    let relay = Relay { first, upstream: Some(body), length_told, silence, status: head.status, peek, journal };
     Response::from_parts(head, ClientBody::Relay(Box::new(relay)))
 }
 
@@ -77,17 +88,35 @@ impl ClientBody {
     }
 }
 
+impl Silence {
+    fn of(max: Duration) -> Silence {
+        Silence { timer: Box::pin(tokio::time::sleep(max)), max }
+    }
+
+    fn broken(&mut self) {
+        self.timer.as_mut().reset(tokio::time::Instant::now() + self.max);
+    }
+}
+
 type Polled = Poll<Option<Result<Frame<Bytes>, BrokeOff>>>;
 
 impl Relay {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         let next = match (self.first.take(), &mut self.upstream) {
             (Some(first), _) => Some(Ok(first)),
-            (None, Some(upstream)) => ready!(Pin::new(upstream).poll_frame(cx)),
+            (None, Some(upstream)) => match Pin::new(upstream).poll_frame(cx) {
+                Poll::Ready(next) => next,
+                Poll::Pending => {
+                    ready!(self.silence.timer.as_mut().poll(cx));
+                    let words = format!("it sent nothing for {} ms", self.silence.max.as_millis());
+                    return self.broke_off(&words);
+                }
+            },
             (None, None) => return Poll::Ready(None),
         };
         match next {
             Some(Ok(frame)) => {
+                self.silence.broken();
                 if let Some(data) = frame.data_ref() {
                     let now = self.journal.now();
                     if self.peek.see(data, now) {
@@ -96,7 +125,7 @@ impl Relay {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => self.broke_off(&error),
+            Some(Err(error)) => self.broke_off(&in_words(&error)),
             None => {
                 self.ended();
                 Poll::Ready(None)
@@ -107,6 +136,10 @@ impl Relay {
     fn ended(&mut self) {
         self.upstream = None;
         let outcome = match self.status.as_u16() {
+            ..400 if self.peek.has_error() => {
+                self.journal.told_of_error();
+                Outcome::Failed
+            }
             ..400 => Outcome::Finished,
             400..500 => Outcome::Refused,
             _ => Outcome::Failed,
@@ -115,9 +148,14 @@ impl Relay {
     }
 
     /// The replica died in mid-answer. A stream of events can still say so; anything else is broken off.
-    fn broke_off(&mut self, error: &hyper::Error) -> Polled {
+    fn broke_off(&mut self, error: &str) -> Polled {
+        // Nothing can follow `[DONE]`: some servers close without the last chunk.
+        if self.peek.is_done() {
+            self.ended();
+            return Poll::Ready(None);
+        }
         self.upstream = None;
-        self.journal.died(&in_words(error));
+        self.journal.died(error);
         self.journal.close(Outcome::Failed, Some(self.status), Some(self.peek.end()));
         match self.peek.before_own_event() {
             Some(before) if !self.length_told => {
@@ -149,8 +187,8 @@ impl Drop for Relay {
         if self.upstream.is_none() {
             return;
         }
-        // A body of told length is not asked for its end, and a client may leave when it has read `[DONE]`.
-        match self.is_end_stream() || self.peek.is_done() {
+        // A body of told length is not asked for its end, and a client may leave when it has read `[DONE]` or an error.
+        match self.is_end_stream() || self.peek.is_done() || self.peek.has_error() {
             true => self.ended(),
             false => self.journal.close(Outcome::Cancelled, Some(self.status), Some(self.peek.end())),
         }

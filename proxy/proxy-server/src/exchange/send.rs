@@ -17,7 +17,7 @@ use crate::exchange::hops::{HOP, REQUEST_ID, onward};
 use crate::exchange::place::Placed;
 use crate::exchange::{ReadRequest, Refusal};
 use crate::proxy::Proxy;
-use crate::upstream::in_words;
+use crate::upstream::{NoConnection, in_words, no_connection};
 
 /// An answer that has begun.
 pub(crate) struct Answer {
@@ -44,7 +44,7 @@ pub(crate) async fn send(
         let Some(ticket) = replica.ticket(proxy.limits.replica_in_flight_max) else {
             return Err(Failed { failure: Failure::Busy, refusal: Refusal::ReplicaBusy });
         };
-        proxy.fleet.started();
+        proxy.fleet.mark();
         proxy.observer.tell(Event::Started { request: journal.id(), replica: replica.id });
         journal.holds(ticket);
     }
@@ -55,7 +55,10 @@ pub(crate) async fn send(
     let limit = Duration::from_millis(proxy.limits.answer_ms_max);
     let result = match tokio::time::timeout(limit, first_byte(proxy, onward, request.repeat)).await {
         Ok(result) => result,
-        Err(_) => Err((Failure::TooSlow, format!("no answer within {} ms", limit.as_millis()))),
+        Err(_) => {
+            let error = format!("no answer within {} ms", limit.as_millis());
+            Err(Broke { failure: Failure::TooSlow, error, weight: 0 })
+        }
     };
     match result {
         Ok(answer) => {
@@ -65,24 +68,47 @@ pub(crate) async fn send(
                 _ => Ok(answer),
             }
         }
-        Err((failure, error)) => {
-            span.set(names::ERROR_TYPE, word_of(failure));
-            span.fail(error.clone());
-            Err(failed(proxy, journal, &placed, failure, error))
+        Err(broke) => {
+            if span.is_recorded() {
+                span.set(names::ERROR_TYPE, word_of(broke.failure));
+                span.fail(broke.error.clone());
+            }
+            Err(failed(proxy, journal, &placed, broke))
         }
     }
 }
 
-async fn first_byte(proxy: &Proxy, request: Request<Full<Bytes>>, repeat: Repeat) -> Result<Answer, (Failure, String)> {
-    let answer = proxy.upstream.request(request).await.map_err(|error| {
-        let failure = if error.is_connect() { Failure::NotConnected } else { Failure::BrokeBeforeFirstByte };
-        (failure, in_words(&error))
+/// A try that broke before the first byte.
+struct Broke {
+    failure: Failure,
+    error: String,
+    /// Of the failures in a row that make a replica unhealthy.
+    weight: u32,
+}
+
+async fn first_byte(proxy: &Proxy, request: Request<Full<Bytes>>, repeat: Repeat) -> Result<Answer, Broke> {
+    let broke = |error: &(dyn std::error::Error + 'static)| Broke {
+        failure: Failure::BrokeBeforeFirstByte,
+        error: in_words(error),
+        weight: 1,
+    };
+    let answer = proxy.upstream.request(request).await.map_err(|error| match error.is_connect() {
+        false => broke(&error),
+        true => {
+            let weight = match no_connection(&error) {
+                // Nobody listens there: no second failure is needed to believe it.
+                NoConnection::Refused => proxy.limits.unhealthy_after,
+                NoConnection::Unclear => 1,
+                NoConnection::OurOwn => 0,
+            };
+            Broke { failure: Failure::NotConnected, weight, ..broke(&error) }
+        }
     })?;
     let (head, mut body) = answer.into_parts();
     let wait = repeat == Repeat::Harmless && !body.is_end_stream();
     let first = match wait {
         false => None,
-        true => body.frame().await.transpose().map_err(|error| (Failure::BrokeBeforeFirstByte, in_words(&error)))?,
+        true => body.frame().await.transpose().map_err(|error| broke(&error))?,
     };
     Ok(Answer { head, first, body })
 }
@@ -106,6 +132,9 @@ fn onward_request(journal: &Journal, request: &ReadRequest, placed: &Placed, spa
 }
 
 fn describe(span: &Span, placed: &Placed, attempt: u32) {
+    if !span.is_recorded() {
+        return;
+    }
     span.set(names::ATTEMPT, i64::from(attempt));
     match placed {
         Placed::Replica(replica) => {
@@ -128,16 +157,14 @@ fn busy(journal: &mut Journal, span: &Span, answer: Answer) -> Failed {
     Failed { failure: Failure::Busy, refusal: Refusal::ReplicaSays(Box::new(answer)) }
 }
 
-fn failed(proxy: &Proxy, journal: &mut Journal, placed: &Placed, failure: Failure, error: String) -> Failed {
+fn failed(proxy: &Proxy, journal: &mut Journal, placed: &Placed, broke: Broke) -> Failed {
+    let Broke { failure, error, weight } = broke;
     let name = placed.name();
     tracing::info!(target_name = name, error, request_id = ?journal.request_id(), "a try failed");
     if let Placed::Replica(replica) = placed {
         replica.count_failure();
-        match failure {
-            // Nobody listens there: no second failure is needed to believe it.
-            Failure::NotConnected => proxy.replica_failed(replica, error, proxy.limits.unhealthy_after),
-            Failure::BrokeBeforeFirstByte => proxy.replica_failed(replica, error, 1),
-            Failure::Busy | Failure::TooSlow | Failure::BrokeAfterFirstByte => {}
+        if weight > 0 {
+            proxy.replica_failed(replica, error, weight);
         }
     }
     journal.try_failed(FailureKind::Replica);

@@ -33,7 +33,7 @@ impl Published {
         self.by_model.iter().find(|(name, _)| name == model).map(|(_, view)| view.clone())
     }
 
-    /// Whether any replica has told its models.
+    /// Whether every replica and region has told its models: a model that none of them serves is unknown.
     pub fn models_known(&self) -> bool {
         self.models_known
     }
@@ -59,7 +59,8 @@ impl Publisher {
         let regions = regions_of(&rows, peers, now_ms, held);
         let all: Vec<ReplicaRow> = rows.iter().map(|row| row.row.clone()).collect();
         let all = self.renewed(&last.all, &all, &regions);
-        let models_known = replicas.iter().any(|replica| replica.reading().models_known());
+        let models_known = replicas.iter().all(|replica| replica.reading().models_known())
+            && peers.iter().all(|peer| peer.reading().region.is_some());
         let by_model = self.by_model(last, &all, &rows, peers, &regions);
         let same = |(old, new): (&ModelView, &ModelView)| old.0 == new.0 && Arc::ptr_eq(&old.1, &new.1);
         let unchanged = Arc::ptr_eq(&all, &last.all)

@@ -213,7 +213,7 @@ fn seen_or(seen: &AtomicU32, told: u32) -> u32 {
 fn overlaid(state: &ReplicaState, in_flight_then: u32, in_flight_now: u32) -> (u32, u32) {
     let sent = in_flight_now.saturating_sub(in_flight_then);
     let ended = in_flight_then.saturating_sub(in_flight_now);
-    let running = state.running.saturating_sub(ended) + sent;
+    let running = state.running.saturating_sub(ended).saturating_add(sent);
     let waiting = state.waiting.saturating_sub(ended.saturating_sub(state.running));
     // What others have there can be no less than nothing, so ours is the least there is.
     (running.max(in_flight_now.saturating_sub(waiting)), waiting)
@@ -244,6 +244,7 @@ mod tests {
     fn a_burst_since_the_look_is_seen() {
         check((3, 1), 2, 7, (8, 1));
         check((0, 0), 0, 5, (5, 0));
+        check((u32::MAX, 0), 0, 5, (u32::MAX, 0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The view's version moves when the fleet does and at no other time, and a model's view holds who serves it.
 
+use futures_util::FutureExt;
 use openai_api::ReplicaState;
 use policy_api::Health;
 
@@ -54,7 +55,7 @@ fn a_request_under_way_is_seen_before_the_next_look() {
     let bench = Bench::new(1);
     bench.look(0, ReplicaState::default());
     let ticket = bench.fleet.replicas[0].ticket(1).expect("there is room");
-    bench.fleet.started();
+    bench.fleet.mark();
     assert_eq!(bench.view(None).unwrap().running, [1]);
     assert!(bench.fleet.replicas[0].ticket(1).is_none(), "one is the bound");
     drop(ticket);
@@ -68,6 +69,7 @@ fn a_models_view_holds_who_serves_it() {
     assert_eq!(bench.view(Some("a")), Err(NoView::NobodyKnown));
     bench.serves(0, &["a", "b"]);
     bench.serves(1, &["b"]);
+    assert_eq!(bench.view(Some("c")), Err(NoView::NobodyKnown), "the third may serve it");
     bench.serves(2, &["b"]);
     assert_eq!(bench.view(Some("a")).unwrap().id, [0]);
     assert_eq!(bench.view(Some("b")).unwrap().id, [0, 1, 2]);
@@ -110,4 +112,31 @@ fn illness_takes_as_many_failures_as_configured_and_one_good_look_heals() {
     assert!(!replica.looks_ill("thrice".to_owned(), 1, 2), "it already was");
     assert!(replica.looks_well(ReplicaState::default(), 0, 0));
     assert_eq!(replica.reading().health, Health::Healthy);
+}
+
+#[test]
+fn who_is_held_is_in_the_view_and_wakes_nobody() {
+    let bench = Bench::new(1);
+    bench.look(0, ReplicaState::default());
+    let view = |held| bench.fleet.view(Looking { clock: &bench.clock, held }, None).unwrap();
+    let first = view(0);
+    let changed = bench.fleet.changed();
+    bench.fleet.mark();
+    let second = view(3);
+    assert!(second.version > first.version);
+    assert_eq!(changed.now_or_never(), None, "nobody is asked again for it");
+}
+
+#[test]
+fn a_maker_that_died_leaves_the_making_to_the_next() {
+    let bench = Bench::new(1);
+    std::thread::scope(|scope| {
+        let died = scope.spawn(|| {
+            let _publisher = bench.fleet.publisher.lock().unwrap();
+            panic!("in the middle of making a view");
+        });
+        assert!(died.join().is_err());
+    });
+    bench.look(0, ReplicaState { running: 4, ..ReplicaState::default() });
+    assert_eq!(bench.view(None).unwrap().running, [4]);
 }

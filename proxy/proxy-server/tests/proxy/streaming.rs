@@ -4,7 +4,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::json;
 
-use crate::fixture::{Proxy, Replica};
+use crate::fixture::{Proxy, Replica, replicas};
 
 const ROLE: &str =
     "data: {\"id\":\"c1\",\"model\":\"tiny\",\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
@@ -133,4 +133,60 @@ async fn a_document_that_breaks_off_cannot_be_taken_for_whole() {
     assert_eq!(next(&mut body).await, "{\"id\":");
     frames.break_off();
     assert!(body.frame().await.expect("there is more to say").is_err());
+}
+
+const ERROR: &str = "data: {\"error\":{\"message\":\"out of memory\",\"type\":\"server_error\"}}\n\n";
+
+#[tokio::test]
+async fn a_stream_in_which_the_replica_tells_of_an_error_has_failed() {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    let (answer, ()) = tokio::join!(proxy.post("/v1/chat/completions", STREAM), async {
+        let frames = replica.asked().await.stream();
+        [HELLO, HELLO, ERROR, DONE].iter().for_each(|event| frames.send(event));
+    });
+    let all = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(all, [HELLO, HELLO, ERROR, DONE].concat(), "the error is the client's to read");
+    proxy.until("decisions", |all| all[0]["outcome"] == "failed").await;
+    assert_eq!(proxy.metric("headworks_proxy_requests_total{outcome=\"failed\"}").await, 1.0);
+    assert_eq!(proxy.metric("headworks_proxy_ttft_seconds_count").await, 0.0);
+    assert_eq!(proxy.metric("headworks_proxy_e2e_seconds_count").await, 0.0);
+    assert_eq!(proxy.metric("headworks_proxy_midstream_deaths_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_replica_that_closes_after_done_without_the_last_chunk_has_finished() {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    let (answer, frames) = tokio::join!(proxy.post("/v1/chat/completions", STREAM), async {
+        let frames = replica.asked().await.stream();
+        frames.send(HELLO);
+        frames
+    });
+    let mut body = answer.into_body();
+    assert_eq!(next(&mut body).await, HELLO);
+    frames.send(DONE);
+    assert_eq!(next(&mut body).await, DONE);
+    frames.break_off();
+    assert!(body.frame().await.is_none(), "nothing follows [DONE]");
+    proxy.until("decisions", |all| all[0]["outcome"] == "finished").await;
+    assert_eq!(proxy.metric("headworks_proxy_midstream_deaths_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_replica_that_falls_silent_in_mid_stream_is_as_one_that_died() {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::start(&format!("limits.silence_ms_max = 100\n{}", replicas([&replica]))).await;
+    proxy.until_healthy(1).await;
+    let (answer, frames) = tokio::join!(proxy.post("/v1/chat/completions", STREAM), async {
+        let frames = replica.asked().await.stream();
+        frames.send(HELLO);
+        frames
+    });
+    let mut body = answer.into_body();
+    assert_eq!(next(&mut body).await, HELLO);
+    assert!(next(&mut body).await.contains("replica_failed"));
+    assert!(body.frame().await.is_none(), "the stream ends in order");
+    frames.left().await;
+    assert_eq!(proxy.metric("headworks_proxy_midstream_deaths_total").await, 1.0);
 }
