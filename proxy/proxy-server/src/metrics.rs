@@ -1,7 +1,10 @@
 //! The numbers of `/metrics`: what passes, how fast, and how near each bound is.
 
-use policy_api::Health;
+mod slots;
+
 use std::sync::{Mutex, PoisonError};
+
+use policy_api::Health;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -9,6 +12,7 @@ use prometheus::{
 
 use crate::proxy::Proxy;
 use crate::traffic::Sample;
+use slots::SlotGauges;
 
 /// Everything that is counted as it happens; gauges are read when asked for.
 pub(crate) struct Metrics {
@@ -37,8 +41,10 @@ struct Gauges {
     replicas: IntGaugeVec,
     replica_in_flight: IntGaugeVec,
     replica_in_flight_max: IntGauge,
+    policy_swapping: IntGauge,
     policy_slots: IntGauge,
     policy_slots_max: IntGauge,
+    slots: SlotGauges,
     decisions: IntGauge,
     decisions_max: IntGauge,
     admin_streams: IntGauge,
@@ -158,8 +164,11 @@ impl Gauges {
             replicas: make.gauges("replicas", "Replicas by health.", &["health"]),
             replica_in_flight: make.gauges("replica_in_flight", "Requests in flight to a replica.", &["replica"]),
             replica_in_flight_max: make.gauge("replica_in_flight_max", "Most requests in flight to one replica."),
+            policy_swapping: make
+                .gauge("policy_swapping", "Components being loaded into a slot; at most one at a time."),
             policy_slots: make.gauge("policy_slots", "Slots in the policy chain."),
             policy_slots_max: make.gauge("policy_slots_max", "Most slots in the policy chain."),
+            slots: SlotGauges::new(make),
             decisions: make.gauge("decisions_kept", "Decisions kept for the admin API."),
             decisions_max: make.gauge("decisions_kept_max", "Most decisions kept for the admin API."),
             admin_streams: make.gauge("admin_streams", "Live streams of the admin port."),
@@ -192,8 +201,10 @@ impl Gauges {
             self.replica_in_flight.with_label_values(&[&replica.name]).set(replica.in_flight().into());
         }
         self.replica_in_flight_max.set(limits.replica_in_flight_max.into());
+        self.policy_swapping.set(proxy.policies.is_swapping().into());
         self.policy_slots.set(proxy.policies.chain().links().len() as i64);
         self.policy_slots_max.set(limits.slots_max as i64);
+        self.slots.read(&proxy.policies);
         self.decisions.set(proxy.decisions.len() as i64);
         self.decisions_max.set(limits.decisions_max as i64);
         self.admin_streams.set((limits.admin_streams_max - proxy.admin_streams.available_permits()) as i64);

@@ -11,6 +11,7 @@ use dispatch::{Author, Chain, Fallback, Link, OnError, Tally};
 use policy_api::Policy;
 use policy_runtime::{Component, LoadError, Runtime};
 use thiserror::Error;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::clock::Clock;
 use crate::config::{Limits, PolicySlot, is_slot_name};
@@ -25,7 +26,7 @@ pub(crate) struct Policies {
     fallback: Arc<Fallback>,
     slots: Mutex<Vec<Slot>>,
     /// One swap at a time.
-    swapping: tokio::sync::Mutex<()>,
+    swapping: Arc<tokio::sync::Mutex<()>>,
     clock: Clock,
     slots_max: usize,
     versions_max: usize,
@@ -42,8 +43,13 @@ pub(crate) struct Slot {
     pub versions: Vec<Version>,
     /// The active version's number.
     pub active: u32,
+    /// What was active before that and was not rolled back from, oldest first; all are in `versions`.
+    before: Vec<u32>,
     next_number: u32,
 }
+
+/// The right to change a slot: one swap at a time.
+pub(crate) struct Turn(#[expect(dead_code, reason = "held, not read")] OwnedMutexGuard<()>);
 
 /// One version of a slot.
 #[derive(Clone)]
@@ -102,7 +108,7 @@ impl Policies {
             chain: ArcSwap::from_pointee(Chain::new(Vec::new(), fallback.clone())),
             fallback,
             slots: Mutex::default(),
-            swapping: tokio::sync::Mutex::default(),
+            swapping: Arc::default(),
             clock,
             slots_max: limits.slots_max,
             versions_max: limits.policy_versions_max,
@@ -136,19 +142,33 @@ impl Policies {
         self.slots().clone()
     }
 
+    /// What the policies run in.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     pub fn component_bytes_max(&self) -> usize {
         self.component_bytes_max
     }
 
+    /// Waits for the right to change a slot. Whoever leaves while waiting has changed nothing.
+    pub async fn turn(&self) -> Turn {
+        Turn(self.swapping.clone().lock_owned().await)
+    }
+
+    /// Whether a swap is under way.
+    pub fn is_swapping(&self) -> bool {
+        self.swapping.try_lock().is_err()
+    }
+
     /// Loads a component and makes it a slot's active version. What was active stays until the new one is ready, and
-    /// stays for good if it never is.
-    pub async fn put(&self, name: &str, bytes: Bytes) -> Result<Slot, SwapError> {
+    /// stays for good if it never is. Not to be dropped half-way: what is loaded would be lost.
+    pub async fn put(&self, _turn: Turn, name: &str, bytes: Bytes) -> Result<Slot, SwapError> {
         if !is_slot_name(name) {
             return Err(SwapError::BadName(name.to_owned()));
         }
-        let _turn = self.swapping.lock().await;
         let (config_json, predecessor) = match self.slot(name) {
-            Some(slot) => (slot.config_json.clone(), Some(slot.active_version().component.clone())),
+            Some(slot) => (slot.config_json.clone(), slot.active_version().map(|version| version.component.clone())),
             None if self.slots().len() >= self.slots_max => {
                 return Err(SwapError::TooManySlots { slots_max: self.slots_max });
             }
@@ -173,21 +193,16 @@ impl Policies {
         Ok(self.activate(name, component, "admin"))
     }
 
-    /// Makes the version before a slot's active one active again.
-    pub async fn roll_back(&self, name: &str) -> Result<Slot, SwapError> {
-        let _turn = self.swapping.lock().await;
+    /// Makes the version active again that was active before a slot's active one.
+    pub fn roll_back(&self, _turn: Turn, name: &str) -> Result<Slot, SwapError> {
         let mut slots = self.slots();
         let slot =
             slots.iter_mut().find(|slot| slot.name == name).ok_or_else(|| SwapError::UnknownSlot(name.to_owned()))?;
-        let active = slot.active;
-        let before = slot
-            .versions
-            .iter_mut()
-            .rev()
-            .find(|version| version.number < active)
-            .ok_or_else(|| SwapError::NothingBefore(name.to_owned()))?;
-        before.activated_unix_ms = self.clock.now_unix_ms();
-        slot.active = before.number;
+        slot.active = slot.before.pop().ok_or_else(|| SwapError::NothingBefore(name.to_owned()))?;
+        let (active, now) = (slot.active, self.clock.now_unix_ms());
+        slot.versions.iter_mut().filter(|version| version.number == active).for_each(|again| {
+            again.activated_unix_ms = now;
+        });
         let slot = slot.clone();
         self.publish(&slots);
         Ok(slot)
@@ -198,11 +213,12 @@ impl Policies {
         let now = self.clock.now_unix_ms();
         let slot = slots.iter_mut().find(|slot| slot.name == name).expect("its caller made the slot");
         let version = Version::new(slot, component, source, now);
+        slot.before.extend(Some(slot.active).filter(|_| !slot.versions.is_empty()));
         slot.active = version.number;
         slot.next_number += 1;
         slot.versions.push(version);
         if slot.versions.len() > self.versions_max {
-            slot.versions.remove(0);
+            slot.forget_one();
         }
         let slot = slot.clone();
         self.publish(&slots);
@@ -211,7 +227,7 @@ impl Policies {
 
     /// One store: before it every request sees the old chain, after it every request sees the new one.
     fn publish(&self, slots: &[Slot]) {
-        let links = slots.iter().map(|slot| slot.active_version().link.clone()).collect();
+        let links = slots.iter().filter_map(Slot::active_version).map(|version| version.link.clone()).collect();
         self.chain.store(Arc::new(Chain::new(links, self.fallback.clone())));
     }
 
@@ -226,12 +242,32 @@ impl Policies {
 
 impl Slot {
     fn empty(name: String) -> Slot {
-        Slot { name, config_json: String::new(), on_error: None, versions: Vec::new(), active: 0, next_number: 1 }
+        Slot {
+            name,
+            config_json: String::new(),
+            on_error: None,
+            versions: Vec::new(),
+            active: 0,
+            before: Vec::new(),
+            next_number: 1,
+        }
     }
 
-    fn active_version(&self) -> &Version {
-        let active = self.versions.iter().find(|version| version.number == self.active);
-        active.expect("a slot is published only with an active version, and that one is never removed")
+    /// Forgets one version: the oldest that no rollback leads to, or else the last that one would.
+    fn forget_one(&mut self) {
+        let is_led_to = |number| number == self.active || self.before.contains(&number);
+        let at = self.versions.iter().position(|version| !is_led_to(version.number)).or_else(|| {
+            let last = *self.before.first()?;
+            self.versions.iter().position(|version| version.number == last)
+        });
+        let Some(at) = at else { return };
+        let gone = self.versions.remove(at).number;
+        self.before.retain(|number| *number != gone);
+    }
+
+    /// None only while the slot is being made.
+    pub fn active_version(&self) -> Option<&Version> {
+        self.versions.iter().find(|version| version.number == self.active)
     }
 }
 
@@ -263,10 +299,13 @@ impl Version {
 }
 
 fn runtime_limits(limits: &Limits) -> policy_runtime::Limits {
+    let default = policy_runtime::Limits::default();
     policy_runtime::Limits {
         component_bytes_max: limits.component_bytes_max,
         call_deadline_ms: limits.policy_call_ms_max,
+        // Longer than a batch of events may hold the one instance: a call may last twice its deadline.
+        single_wait_ms: default.single_wait_ms.saturating_add(limits.policy_call_ms_max.saturating_mul(2)),
         slots_max: limits.slots_max,
-        ..policy_runtime::Limits::default()
+        ..default
     }
 }

@@ -16,26 +16,34 @@ use crate::admin::docs::{PoliciesDoc, SlotDoc};
 use crate::admin::error;
 use crate::policies::SwapError;
 use crate::proxy::Proxy;
+use crate::tasks;
 
 pub(super) async fn list(State(proxy): State<Arc<Proxy>>) -> Json<PoliciesDoc> {
     Json(PoliciesDoc::of(&proxy))
 }
 
 pub(super) async fn put(State(proxy): State<Arc<Proxy>>, Path(slot): Path<String>, body: Body) -> Response {
-    let swapped = match read(body, proxy.policies.component_bytes_max()).await {
-        Ok(bytes) => proxy.policies.put(&slot, bytes).await,
+    let bytes = match read(body, proxy.policies.component_bytes_max()).await {
+        Ok(bytes) => bytes,
         Err(refusal) => return refusal,
     };
-    let result = if swapped.is_ok() { "activated" } else { "refused" };
-    // Names of slots that never came to be are not counted: there is no end to them.
-    if proxy.policies.list().iter().any(|known| known.name == slot) {
-        proxy.metrics.policy_swaps.with_label_values(&[slot.as_str(), result]).inc();
-    }
-    answer(&slot, swapped)
+    let turn = proxy.policies.turn().await;
+    // From here the upload is carried out or refused whole, whether or not its client stays to hear of it.
+    let swap = tasks::to_the_end(async move {
+        let swapped = proxy.policies.put(turn, &slot, bytes).await;
+        let result = if swapped.is_ok() { "activated" } else { "refused" };
+        // Names of slots that never came to be are not counted: there is no end to them.
+        if proxy.policies.list().iter().any(|known| known.name == slot) {
+            proxy.metrics.policy_swaps.with_label_values(&[slot.as_str(), result]).inc();
+        }
+        answer(&slot, swapped)
+    });
+    swap.await.unwrap_or_else(|broke| error(StatusCode::INTERNAL_SERVER_ERROR, ErrorBody::server(broke.to_string())))
 }
 
 pub(super) async fn roll_back(State(proxy): State<Arc<Proxy>>, Path(slot): Path<String>) -> Response {
-    let swapped = proxy.policies.roll_back(&slot).await;
+    let turn = proxy.policies.turn().await;
+    let swapped = proxy.policies.roll_back(turn, &slot);
     if swapped.is_ok() {
         proxy.metrics.policy_swaps.with_label_values(&[slot.as_str(), "rolled_back"]).inc();
     }

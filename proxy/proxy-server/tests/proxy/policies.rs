@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use http::Method;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 
 use crate::fixture::guest::{admit_trapping, denying, hold_while_first_is_busy, placing, region, replica};
 use crate::fixture::{Proxy, Replica, replicas, shown, text};
@@ -87,6 +88,46 @@ async fn versions_are_kept_and_rolled_back_to() {
     assert_eq!(names(&slot), [r#""third" "previous""#, r#""second" "active""#]);
     assert_eq!(active(&slot)["hooks"], serde_json::json!(["place"]));
     assert_eq!(rollback().await.status(), 409, "nothing is before the second any more");
+}
+
+#[tokio::test]
+async fn a_rollback_never_leads_to_what_was_rolled_back_from() {
+    let proxy = Proxy::start("limits.policy_versions_max = 3").await;
+    let rollback = async || {
+        let answer = proxy.admin(Method::POST, "/admin/v1/policies/placement/rollback", "").await;
+        assert_eq!(answer.status(), 200);
+        let slot: Value = serde_json::from_str(&text(answer).await).unwrap();
+        active(&slot)["name"].as_str().unwrap().to_owned()
+    };
+    for name in ["first", "good", "bad"] {
+        put(&proxy, "placement", placing(name, &replica(0))).await;
+    }
+    assert_eq!(rollback().await, "good");
+    for name in ["worse", "worst"] {
+        put(&proxy, "placement", placing(name, &replica(0))).await;
+        assert_eq!(rollback().await, "good");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_is_carried_out_though_its_client_leaves() {
+    let proxy = Proxy::start("").await;
+    // Some tens of milliseconds for each of the self-check's calls.
+    let slow = "(loop $again
+          (i32.store (i32.const 3000) (i32.add (i32.load (i32.const 3000)) (i32.const 1)))
+          (br_if $again (i32.rem_u (i32.load (i32.const 3000)) (i32.const 20000000))))
+        (i32.const 4)";
+    let component = placing("slow", slow);
+    let head =
+        format!("PUT /admin/v1/policies/placement HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", component.len());
+    let mut client = tokio::net::TcpStream::connect(proxy.bound.admin).await.unwrap();
+    client.write_all(&[head.as_bytes(), &component].concat()).await.unwrap();
+    let is_swapping = async || proxy.metric("headworks_proxy_policy_swapping").await == 1.0;
+    let chain = async || proxy.document("/admin/v1/policies").await["chain"].clone();
+    while !is_swapping().await && chain().await == serde_json::json!([]) {}
+    drop(client);
+    while is_swapping().await {}
+    assert_eq!(chain().await[0]["slot"], "placement");
 }
 
 #[tokio::test]

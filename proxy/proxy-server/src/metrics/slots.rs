@@ -1,0 +1,92 @@
+//! How full each slot of the policy chain is: its active version's instances, and what the slot keeps for its policies.
+
+use policy_runtime::{Faults, Instances, SlotUse};
+use prometheus::{IntGauge, IntGaugeVec};
+
+use crate::metrics::Maker;
+use crate::policies::Policies;
+
+/// Read when asked for.
+pub(super) struct SlotGauges {
+    instances: IntGaugeVec,
+    instances_max: IntGaugeVec,
+    failures: IntGaugeVec,
+    prefix_blocks: IntGaugeVec,
+    prefix_blocks_max: IntGauge,
+    prefix_blocks_evicted: IntGaugeVec,
+    buckets: IntGaugeVec,
+    buckets_max: IntGauge,
+    store_bytes: IntGaugeVec,
+    store_bytes_max: IntGauge,
+    names: IntGaugeVec,
+    names_max: IntGauge,
+}
+
+impl SlotGauges {
+    pub fn new(make: &Maker) -> SlotGauges {
+        let by_slot = |name, help| make.gauges(name, help, &["slot"]);
+        SlotGauges {
+            instances: by_slot("policy_instances", "Instances of a slot's active version that are in a call."),
+            instances_max: by_slot("policy_instances_max", "Most instances of a slot's active version."),
+            failures: make.gauges(
+                "policy_failures",
+                "Failures of a slot's active version since it was loaded, by kind.",
+                &["slot", "kind"],
+            ),
+            prefix_blocks: by_slot("policy_prefix_blocks", "Blocks in a slot's prefix index."),
+            prefix_blocks_max: make.gauge("policy_prefix_blocks_max", "Most blocks in a slot's prefix index."),
+            prefix_blocks_evicted: by_slot(
+                "policy_prefix_blocks_evicted",
+                "Blocks that a slot's prefix index forgot for want of room.",
+            ),
+            buckets: by_slot("policy_buckets", "Token buckets and counters of a slot."),
+            buckets_max: make.gauge("policy_buckets_max", "Most token buckets and counters of a slot."),
+            store_bytes: by_slot("policy_store_bytes", "Bytes in a slot's store."),
+            store_bytes_max: make.gauge("policy_store_bytes_max", "Most bytes in a slot's store."),
+            names: by_slot("policy_metric_names", "Names of counters and gauges that a slot's policies keep."),
+            names_max: make.gauge("policy_metric_names_max", "Most names of counters and gauges of a slot."),
+        }
+    }
+
+    pub fn read(&self, policies: &Policies) {
+        let runtime = policies.runtime();
+        let limits = runtime.limits();
+        self.prefix_blocks_max.set(limits.prefix_blocks_max as i64);
+        self.buckets_max.set(limits.buckets_max as i64);
+        self.store_bytes_max.set(limits.store_bytes_max as i64);
+        self.names_max.set(limits.metrics_max as i64);
+        for slot in policies.list() {
+            let Some(active) = slot.active_version() else { continue };
+            self.read_version(&slot.name, active.component.instances(), active.component.faults());
+            if let Some(slot_use) = runtime.slot_use(&slot.name) {
+                self.read_slot(&slot.name, slot_use);
+            }
+        }
+    }
+
+    fn read_version(&self, slot: &str, instances: Instances, faults: Faults) {
+        let Instances { busy, idle: _, max } = instances;
+        self.instances.with_label_values(&[slot]).set(busy as i64);
+        self.instances_max.with_label_values(&[slot]).set(max as i64);
+        let Faults { trapped, deadline_passed, out_of_fuel, out_of_memory, no_instance, bad_answer } = faults;
+        for (kind, count) in [
+            ("trapped", trapped),
+            ("deadline_passed", deadline_passed),
+            ("out_of_fuel", out_of_fuel),
+            ("out_of_memory", out_of_memory),
+            ("no_instance", no_instance),
+            ("bad_answer", bad_answer),
+        ] {
+            self.failures.with_label_values(&[slot, kind]).set(count as i64);
+        }
+    }
+
+    fn read_slot(&self, slot: &str, slot_use: SlotUse) {
+        let SlotUse { prefix_blocks, prefix_blocks_evicted, buckets, store_bytes, metrics } = slot_use;
+        self.prefix_blocks.with_label_values(&[slot]).set(prefix_blocks as i64);
+        self.prefix_blocks_evicted.with_label_values(&[slot]).set(prefix_blocks_evicted as i64);
+        self.buckets.with_label_values(&[slot]).set(buckets as i64);
+        self.store_bytes.with_label_values(&[slot]).set(store_bytes as i64);
+        self.names.with_label_values(&[slot]).set(metrics as i64);
+    }
+}
