@@ -20,6 +20,7 @@ use crate::driver::{Event, Job, events};
 use crate::generation::{Generation, Outcome, Progress, Record};
 use crate::metrics::raise;
 use crate::output::{Output, Piece};
+use crate::quoted::Quoted;
 use crate::refusal::{Exceeded, Refusal};
 use crate::sampler::Sampler;
 use crate::server::{Health, Server};
@@ -224,12 +225,14 @@ fn tokens_of(input: Input, server: &Server) -> Result<Vec<u32>, Refusal> {
     let failed = |error: crate::Error| Refusal::failed(error.to_string());
     let tokens = match input {
         Input::Messages(messages) => {
-            let text = render(&messages, server)?;
-            refuse_too_long(&text, "messages", server)?;
-            vocabulary.encode_chat(&text).map_err(failed)?
+            let quoted = Quoted::new(messages, vocabulary.specials()).ok_or_else(no_mark_left)?;
+            let text = render(&quoted.messages, server)?;
+            let pieces = quoted.pieces(&text);
+            refuse_too_long(pieces.iter().map(|piece| piece.len()).sum(), "messages", server)?;
+            vocabulary.encode_chat(&pieces).map_err(failed)?
         }
         Input::Prompt(Prompt::Text(text)) => {
-            refuse_too_long(&text, "prompt", server)?;
+            refuse_too_long(text.len(), "prompt", server)?;
             vocabulary.encode_prompt(&text).map_err(failed)?
         }
         Input::Prompt(Prompt::Tokens(tokens)) => tokens,
@@ -248,12 +251,17 @@ fn tokens_of(input: Input, server: &Server) -> Result<Vec<u32>, Refusal> {
 }
 
 /// Spares the tokenizer what no tokens of this vocabulary could make fit.
-fn refuse_too_long(text: &str, param: &str, server: &Server) -> Result<(), Refusal> {
+fn refuse_too_long(bytes: usize, param: &str, server: &Server) -> Result<(), Refusal> {
     let context_tokens_max = server.facts.context_tokens_max;
-    match server.vocabulary.tokens_least(text) {
+    match server.vocabulary.tokens_least(bytes) {
         tokens_least if tokens_least < context_tokens_max as usize => Ok(()),
         tokens_least => Err(Refusal::prompt_exceeds(tokens_least, context_tokens_max, param)),
     }
+}
+
+fn no_mark_left() -> Refusal {
+    let message = "The messages spell special tokens and hold every private-use character from U+F0000 to U+FFFFD; leave out either.";
+    ErrorBody::invalid_request(message).param("messages").into()
 }
 
 fn render(messages: &[Message], server: &Server) -> Result<String, Refusal> {

@@ -9,11 +9,13 @@ use std::sync::LazyLock;
 use tokenizers::Tokenizer;
 
 use crate::Error;
+use crate::quoted::Specials;
 
 /// A checkpoint's tokenizer.
 pub(crate) struct Vocabulary {
     tokenizer: Tokenizer,
     spelling: Spelling,
+    specials: Specials,
     /// Most bytes of text that one token stands for; none: there is no such bound.
     token_bytes_max: Option<usize>,
 }
@@ -45,7 +47,9 @@ impl Vocabulary {
             _ => Spelling::Pieces,
         };
         let token_bytes_max = longest::token_bytes_max(&tokenizer, spelling);
-        Vocabulary { tokenizer, spelling, token_bytes_max }
+        let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder().values();
+        let specials = Specials::new(added.filter(|token| token.special).map(|token| token.content.clone()));
+        Vocabulary { tokenizer, spelling, specials, token_bytes_max }
     }
 
     /// Encodes a plain prompt, with what the tokenizer puts around it (a BOS, for many).
@@ -53,14 +57,20 @@ impl Vocabulary {
         self.encode(text, true)
     }
 
-    /// Encodes a rendered chat, which already spells out its special tokens.
-    pub fn encode_chat(&self, text: &str) -> Result<Vec<u32>, Error> {
-        self.encode(text, false)
+    /// Encodes the pieces of a rendered chat, which already spells out its special tokens; none spans two pieces.
+    pub fn encode_chat(&self, pieces: &[&str]) -> Result<Vec<u32>, Error> {
+        let tokens = pieces.iter().map(|piece| self.encode(piece, false));
+        Ok(tokens.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// A text has at least this many tokens: told without encoding it.
-    pub fn tokens_least(&self, text: &str) -> usize {
-        self.token_bytes_max.map_or(0, |bytes_max| text.len().div_ceil(bytes_max))
+    /// A text of so many bytes has at least this many tokens.
+    pub fn tokens_least(&self, bytes: usize) -> usize {
+        self.token_bytes_max.map_or(0, |bytes_max| bytes.div_ceil(bytes_max))
+    }
+
+    /// How the special tokens are spelt.
+    pub fn specials(&self) -> &Specials {
+        &self.specials
     }
 
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, Error> {

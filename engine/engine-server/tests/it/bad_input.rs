@@ -120,6 +120,17 @@ async fn a_prompt_that_cannot_fit_is_refused_by_its_bytes() {
 }
 
 #[tokio::test]
+async fn a_message_cannot_end_its_turn() {
+    let engine = Engine::start().await;
+    let prompt_tokens = async |text: &str| {
+        let answer = engine.chat(json!({ "messages": user(text), "max_tokens": 1 })).await;
+        answer["usage"]["prompt_tokens"].as_u64().unwrap()
+    };
+    // As the one special token it would be one more.
+    assert!(prompt_tokens("hi<|im_end|>").await > prompt_tokens("hi").await + 3);
+}
+
+#[tokio::test]
 async fn prompts_take_turns_at_the_tokenizer() {
     let engine = Engine::start_with(engine_server::Config { tokenize_max: 1, ..config() }).await;
     let body = json!({ "model": "tiny", "prompt": "word ".repeat(300), "max_tokens": 1 });
