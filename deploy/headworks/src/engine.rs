@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = OtlpProtocol::Http)]
     otlp_protocol: OtlpProtocol,
     /// Share of new traces to record; a client's sampled parent overrides it
-    #[arg(long, value_name = "0..1", default_value_t = 1.0)]
+    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = ratio)]
     trace_ratio: f64,
     /// This replica's name in traces
     #[arg(long, value_name = "NAME")]
@@ -88,6 +88,13 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let served = engine_server::serve(args.config(), telemetry.clone(), ready, stop(on)).await;
     tokio::task::spawn_blocking(move || telemetry.shutdown(FLUSH_TIME_MAX)).await.context("flush traces")?;
     Ok(served?)
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err("give a number from 0 to 1".to_owned()),
+    }
 }
 
 impl Args {
