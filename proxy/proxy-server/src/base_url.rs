@@ -6,6 +6,11 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use serde::Deserialize;
 
+/// Bytes of a request's path and query. With [`PREFIX_BYTES_MAX`] more they are below the 65,534 of the `http` crate.
+pub(crate) const PATH_BYTES_MAX: usize = 32 << 10;
+/// Bytes of a path before the endpoints' own.
+const PREFIX_BYTES_MAX: usize = 1 << 10;
+
 /// A server's base URL, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -22,11 +27,14 @@ impl BaseUrl {
         BaseUrl { authority, prefix: String::new() }
     }
 
-    /// The URL of an endpoint.
+    /// The URL of an endpoint, whose path is within [`PATH_BYTES_MAX`].
     pub fn join(&self, path: &PathAndQuery) -> Uri {
+        debug_assert!(path.as_str().len() <= PATH_BYTES_MAX, "the door lets no longer one in");
         let path = match self.prefix.is_empty() {
             true => path.clone(),
-            false => format!("{}{path}", self.prefix).parse().expect("two checked paths make a path"),
+            false => {
+                format!("{}{path}", self.prefix).parse().expect("two checked paths within their bounds make a path")
+            }
         };
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(Scheme::HTTP);
@@ -64,6 +72,9 @@ impl TryFrom<String> for BaseUrl {
             return Err(format!("{text:?} has a query; {example}"));
         }
         let prefix = path.path().trim_end_matches('/').to_owned();
+        if prefix.len() > PREFIX_BYTES_MAX {
+            return Err(format!("{text:?} has a path of more than {PREFIX_BYTES_MAX} bytes; {example}"));
+        }
         match prefix.ends_with("/v1") {
             true => Err(format!("{text:?} ends with /v1, which the endpoints add themselves; leave it out")),
             false => Ok(BaseUrl { authority, prefix }),

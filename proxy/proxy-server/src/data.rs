@@ -32,7 +32,7 @@ impl Answers for Data {
     }
 }
 
-/// Every model that a healthy replica serves, as that replica lists it.
+/// Every model that a healthy replica serves, as that replica lists it, and those that only other regions serve.
 fn models(proxy: &Proxy) -> Response<ClientBody> {
     let objects: Vec<String> = proxy.fleet.models().iter().map(|model| model.object.get().to_owned()).collect();
     json(format!(r#"{{"object":"list","data":[{}]}}"#, objects.join(",")))

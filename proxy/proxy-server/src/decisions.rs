@@ -59,6 +59,10 @@ impl Default for Record {
     }
 }
 
+/// Where a record is kept: how many were kept before it.
+#[derive(Clone, Copy)]
+pub(crate) struct Place(u64);
+
 /// The ring.
 pub(crate) struct Decisions {
     ring: Mutex<Ring>,
@@ -68,6 +72,8 @@ pub(crate) struct Decisions {
 #[derive(Default)]
 struct Ring {
     entries: VecDeque<Entry>,
+    /// Entries that made room.
+    gone: u64,
     changes: u64,
 }
 
@@ -82,21 +88,27 @@ impl Decisions {
         Decisions { ring: Mutex::default(), decisions_max }
     }
 
-    /// Keeps a record, in the place of the one with the same id if that is still there.
-    pub fn keep(&self, record: &Record) {
+    /// Keeps a new record.
+    pub fn insert(&self, record: Record) -> Place {
         let mut ring = self.ring();
         ring.changes += 1;
-        let entry = Entry { change: ring.changes, record: record.clone() };
-        // The newest are the likeliest to change.
-        match ring.entries.iter_mut().rev().find(|entry| entry.record.id == record.id) {
-            Some(old) => *old = entry,
-            None => {
-                if ring.entries.len() == self.decisions_max {
-                    ring.entries.pop_front();
-                }
-                ring.entries.push_back(entry);
-            }
+        let change = ring.changes;
+        if ring.entries.len() == self.decisions_max {
+            ring.entries.pop_front();
+            ring.gone += 1;
         }
+        ring.entries.push_back(Entry { change, record });
+        Place(ring.gone + ring.entries.len() as u64 - 1)
+    }
+
+    /// Puts a record in its place again. One that has made room for newer ones stays gone.
+    pub fn update(&self, place: Place, record: Record) {
+        let mut guard = self.ring();
+        let ring = &mut *guard;
+        let Some(index) = place.0.checked_sub(ring.gone) else { return };
+        let Some(entry) = ring.entries.get_mut(index as usize) else { return };
+        ring.changes += 1;
+        *entry = Entry { change: ring.changes, record };
     }
 
     /// The newest records, newest first.
@@ -137,7 +149,9 @@ mod tests {
     #[test]
     fn the_oldest_make_room_and_the_newest_come_first() {
         let decisions = Decisions::new(3);
-        (1..=5).for_each(|id| decisions.keep(&record(id, Outcome::Running)));
+        (1..=5).for_each(|id| {
+            decisions.insert(record(id, Outcome::Running));
+        });
         assert_eq!(ids(&decisions.newest(10)), [5, 4, 3]);
         assert_eq!(ids(&decisions.newest(2)), [5, 4]);
     }
@@ -145,14 +159,26 @@ mod tests {
     #[test]
     fn a_change_replaces_its_record_and_is_told_once() {
         let decisions = Decisions::new(3);
-        (1..=3).for_each(|id| decisions.keep(&record(id, Outcome::Running)));
+        let places: Vec<Place> = (1..=4).map(|id| decisions.insert(record(id, Outcome::Running))).collect();
         let (all, change) = decisions.since(0, 10);
-        assert_eq!(ids(&all), [3, 2, 1]);
-        decisions.keep(&record(2, Outcome::Finished));
+        assert_eq!(ids(&all), [4, 3, 2]);
+        decisions.update(places[1], record(2, Outcome::Finished));
         let (changed, change) = decisions.since(change, 10);
         assert_eq!(ids(&changed), [2]);
         assert_eq!(changed[0].outcome, Outcome::Finished);
         assert_eq!(decisions.since(change, 10).0.len(), 0);
         assert_eq!(decisions.len(), 3);
+    }
+
+    #[test]
+    fn what_is_gone_stays_gone() {
+        let decisions = Decisions::new(2);
+        let first = decisions.insert(record(1, Outcome::Running));
+        decisions.insert(record(2, Outcome::Running));
+        decisions.insert(record(3, Outcome::Running));
+        let (_, change) = decisions.since(0, 10);
+        decisions.update(first, record(1, Outcome::Finished));
+        assert_eq!(ids(&decisions.newest(10)), [3, 2]);
+        assert_eq!(decisions.since(change, 10).0.len(), 0);
     }
 }

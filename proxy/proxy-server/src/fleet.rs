@@ -116,7 +116,8 @@ impl Fleet {
         self.peers.iter().find(|peer| peer.id == id)
     }
 
-    /// The models of healthy replicas, each once, as the first replica that lists it does.
+    /// The models of healthy replicas, each once, as the first replica that lists it does; then those that only other
+    /// regions serve.
     pub fn models(&self) -> Vec<crate::wire::Model> {
         let mut models: Vec<crate::wire::Model> = Vec::new();
         for replica in &self.replicas {
@@ -127,6 +128,13 @@ impl Fleet {
             for model in reading.models.iter() {
                 if !models.iter().any(|known| known.id == model.id) {
                     models.push(model.clone());
+                }
+            }
+        }
+        for peer in self.peers.iter().filter(|peer| peer.reading().error.is_none()) {
+            for id in peer.models().iter() {
+                if !models.iter().any(|known| known.id == *id) {
+                    models.push(crate::wire::Model::named(id.clone()));
                 }
             }
         }

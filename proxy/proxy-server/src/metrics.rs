@@ -10,6 +10,7 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::exchange::Outcome;
 use crate::proxy::Proxy;
 use crate::traffic::Sample;
 use slots::SlotGauges;
@@ -110,10 +111,18 @@ impl Metrics {
         let make = Maker(Registry::new());
         Metrics {
             requests: make.counters("requests_total", "Requests of the data port by how they ended.", &["outcome"]),
-            tokens: make.counters("tokens_total", "Tokens of finished requests, as replicas counted them.", &["kind"]),
-            ttft: make.histogram("ttft_seconds", "Time to the first output of streams.", &LATENCY_BUCKETS),
-            tpot: make.histogram("tpot_seconds", "Time per output token of streams after the first.", &LATENCY_BUCKETS),
-            e2e: make.histogram("e2e_seconds", "Time of a request from head to last byte.", &LATENCY_BUCKETS),
+            tokens: make.counters(
+                "tokens_total",
+                "Tokens of all requests, as replicas counted them, else as events passed.",
+                &["kind"],
+            ),
+            ttft: make.histogram("ttft_seconds", "Time to the first output of finished streams.", &LATENCY_BUCKETS),
+            tpot: make.histogram(
+                "tpot_seconds",
+                "Time per output token of finished streams after the first.",
+                &LATENCY_BUCKETS,
+            ),
+            e2e: make.histogram("e2e_seconds", "Time of a finished request from head to last byte.", &LATENCY_BUCKETS),
             decide: make.histogram("decide_seconds", "Time of one decision of the policy chain.", &DECIDE_BUCKETS),
             retries: make.counter("retries_total", "Tries after the first."),
             midstream_deaths: make.counter("midstream_deaths_total", "Answers that replicas broke off."),
@@ -139,6 +148,10 @@ impl Metrics {
             [("prompt", usage.prompt_tokens), ("cached", usage.cached_tokens), ("output", usage.output_tokens)]
         {
             self.tokens.with_label_values(&[kind]).inc_by(tokens.into());
+        }
+        // A refusal or a client that left says nothing of how fast answers are.
+        if *outcome != Outcome::Finished {
+            return;
         }
         self.e2e.observe(e2e.as_secs_f64());
         ttft.iter().for_each(|ttft| self.ttft.observe(ttft.as_secs_f64()));

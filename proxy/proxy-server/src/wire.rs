@@ -12,7 +12,7 @@ pub(crate) use models::{Model, ModelList, read_models};
 pub(crate) use request::{BadBody, RequestFields, read_request_fields};
 
 /// Bytes of a model's name, and of a client's text that is kept in records and spans or told back to it.
-const NAME_BYTES_MAX: usize = 256;
+pub(crate) const NAME_BYTES_MAX: usize = 256;
 
 /// The start of a text that is too long to keep.
 pub(crate) fn cut(text: &str) -> &str {

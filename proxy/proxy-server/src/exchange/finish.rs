@@ -12,7 +12,7 @@ use telemetry::{Span, SpanKind, names};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::micros;
-use crate::decisions::Record;
+use crate::decisions::{Place, Record};
 use crate::exchange::hops::REQUEST_ID;
 use crate::exchange::peek::Seen;
 use crate::exchange::place::Placed;
@@ -52,7 +52,9 @@ pub(crate) struct Journal {
     ticket: Option<Ticket>,
     replica: Option<ReplicaId>,
     record: Record,
-    /// The record has been shown: there was a decision.
+    /// Where the record is kept, once it is.
+    kept: Option<Place>,
+    /// There was a decision; the record is about it.
     decided: bool,
     closed: bool,
 }
@@ -95,6 +97,7 @@ impl Journal {
             ticket: None,
             replica: None,
             record,
+            kept: None,
             decided: false,
             closed: false,
         }
@@ -168,7 +171,15 @@ impl Journal {
         self.record.target = Some(placed.name().to_owned());
         self.record.attempts = attempt;
         self.sent = Some(self.proxy.clock.now());
-        self.proxy.decisions.keep(&self.record);
+        self.keep_record();
+    }
+
+    fn keep_record(&mut self) {
+        let record = self.record.clone();
+        match self.kept {
+            Some(place) => self.proxy.decisions.update(place, record),
+            None => self.kept = Some(self.proxy.decisions.insert(record)),
+        }
     }
 
     /// Takes note that a try failed.
@@ -266,7 +277,7 @@ impl Journal {
             record.output_tokens = seen.output_tokens();
             record.ttft_ms = ttft.map(|ttft| ttft.as_secs_f64() * 1e3);
             record.duration_ms = Some(sample.e2e.as_secs_f64() * 1e3);
-            self.proxy.decisions.keep(record);
+            self.keep_record();
         }
         self.room = None;
         self.let_go();

@@ -6,11 +6,12 @@ use bytes::{Bytes, BytesMut};
 use dispatch::Repeat;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use crate::base_url::PATH_BYTES_MAX;
 use crate::config::Limits;
 use crate::exchange::Refusal;
 use crate::wire::{RequestFields, read_request_fields};
@@ -63,6 +64,7 @@ impl Endpoint {
 
 pub(crate) async fn read_request(request: Request<Incoming>, limits: &Limits) -> Result<ReadRequest, Refusal> {
     let (head, body) = request.into_parts();
+    check_path(&head.uri)?;
     let endpoint = Endpoint::of(head.uri.path());
     if endpoint != Endpoint::Other && head.method != Method::POST {
         return Err(Refusal::WrongMethod { path: head.uri.path().to_owned() });
@@ -88,6 +90,23 @@ pub(crate) async fn read_request(request: Request<Incoming>, limits: &Limits) ->
         endpoint,
         fields,
     })
+}
+
+/// Refuses paths that could not be sent on, or that a replica could take for another than we do.
+fn check_path(uri: &Uri) -> Result<(), Refusal> {
+    if uri.path_and_query().is_some_and(|path| path.as_str().len() > PATH_BYTES_MAX) {
+        return Err(Refusal::PathTooLong);
+    }
+    match has_dot_segments(uri.path()) {
+        true => Err(Refusal::DotSegments),
+        false => Ok(()),
+    }
+}
+
+/// Whether a segment is `.` or `..`, however dots and slashes are written.
+fn has_dot_segments(path: &str) -> bool {
+    let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
 
 async fn read_body(headers: &HeaderMap, mut body: Incoming, bytes_max: usize) -> Result<Bytes, Refusal> {
@@ -130,5 +149,33 @@ async fn drain(body: &mut Incoming, bytes_max: usize) {
             Some(Ok(frame)) => drained += frame.data_ref().map_or(0, Bytes::len),
             Some(Err(_)) | None => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, expected: bool) {
+        assert_eq!(has_dot_segments(path), expected, "{path}");
+    }
+
+    #[test]
+    fn dot_segments_are_seen_however_they_are_written() {
+        check("/v1/../x", true);
+        check("/v1/./x", true);
+        check("/v1/x/..", true);
+        check("/v1/%2e%2E/x", true);
+        check("/v1/.%2e/x", true);
+        check("/v1/x%2f..%2Fy", true);
+        check("/v1/..%5cx", true);
+    }
+
+    #[test]
+    fn dots_within_a_name_are_none() {
+        check("/v1/models/qwen2.5-0.5b", false);
+        check("/v1/files/a..b/.hidden/...", false);
+        check("/v1/models/org%2Fname", false);
     }
 }

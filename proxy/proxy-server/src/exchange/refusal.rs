@@ -9,8 +9,9 @@ use hyper::body::Incoming;
 use openai_api::ErrorBody;
 use policy_api::Denial;
 
+use crate::base_url::PATH_BYTES_MAX;
 use crate::exchange::ClientBody;
-use crate::wire::BadBody;
+use crate::wire::{BadBody, NAME_BYTES_MAX, cut};
 
 /// A request that is not served, and whose fault that is.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) enum Refusal {
     UnknownPath {
         path: String,
     },
+    PathTooLong,
+    DotSegments,
     UnknownModel {
         model: String,
     },
@@ -59,7 +62,8 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
-            Refusal::BadBody(_) | Refusal::ClientBroke(_) => StatusCode::BAD_REQUEST,
+            Refusal::BadBody(_) | Refusal::ClientBroke(_) | Refusal::DotSegments => StatusCode::BAD_REQUEST,
+            Refusal::PathTooLong => StatusCode::URI_TOO_LONG,
             Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Refusal::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -93,6 +97,8 @@ impl Refusal {
             Refusal::ClientBroke(_) => "client_broke",
             Refusal::WrongMethod { .. } => "method_not_allowed",
             Refusal::UnknownPath { .. } => "unknown_path",
+            Refusal::PathTooLong => "path_too_long",
+            Refusal::DotSegments => "dot_segments",
             Refusal::UnknownModel { .. } => "model_not_found",
             Refusal::Denied(_) => "denied",
             Refusal::TooManyInFlight { .. } => "too_many_in_flight",
@@ -148,13 +154,23 @@ impl Refusal {
             Refusal::ClientBroke(error) => {
                 ErrorBody::invalid_request(format!("the request's body could not be read: {error}")).code(code)
             }
-            Refusal::WrongMethod { path } => ErrorBody::invalid_request(format!("{path} takes POST only")).code(code),
+            Refusal::WrongMethod { path } => {
+                ErrorBody::invalid_request(format!("{} takes POST only", cut(path))).code(code)
+            }
             Refusal::UnknownPath { path } => {
-                ErrorBody::invalid_request(format!("there is nothing at {path}; the endpoints are below /v1/"))
+                ErrorBody::invalid_request(format!("there is nothing at {}; the endpoints are below /v1/", cut(path)))
                     .code(code)
             }
+            Refusal::PathTooLong => ErrorBody::invalid_request(format!(
+                "the request's path and query are longer than {PATH_BYTES_MAX} bytes; send less, or send it in the body"
+            ))
+            .code(code),
+            Refusal::DotSegments => {
+                ErrorBody::invalid_request("the path has `.` or `..` segments; write it without them").code(code)
+            }
             Refusal::UnknownModel { model } => ErrorBody::invalid_request(format!(
-                "the model {model:?} does not exist here; GET /v1/models lists those that do"
+                "the model {:?} does not exist here; GET /v1/models lists those that do",
+                cut(model)
             ))
             .param("model")
             .code(code),
@@ -194,6 +210,11 @@ fn bad_body(bad: &BadBody) -> ErrorBody {
         }
         BadBody::ModelNotAString => {
             ErrorBody::invalid_request("`model` must be a string").param("model").code("invalid_type")
+        }
+        BadBody::ModelTooLong => {
+            ErrorBody::invalid_request(format!("`model` is longer than {NAME_BYTES_MAX} bytes; no model's name is"))
+                .param("model")
+                .code("invalid_value")
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Another region: its proxy, and what that proxy last said of it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use policy_api::{RegionId, RegionRow};
 
@@ -24,6 +25,8 @@ pub(crate) struct PeerReading {
     pub region: Option<RegionDoc>,
     pub error: Option<String>,
     pub rtt_us: u32,
+    /// The models its replicas serve.
+    models: Arc<[String]>,
     read_ms: Option<u64>,
 }
 
@@ -39,7 +42,14 @@ impl Peer {
     }
 
     pub fn looks_well(&self, region: RegionDoc, rtt_us: u32, now_ms: u64) {
-        *self.reading() = PeerReading { region: Some(region), error: None, rtt_us, read_ms: Some(now_ms) };
+        let told: BTreeSet<&String> = region.replicas.iter().flat_map(|replica| &replica.models).collect();
+        let mut reading = self.reading();
+        // The same list is the same allocation, which is how the fleet's views know that nothing changed.
+        let models = match reading.models.iter().eq(told.iter().copied()) {
+            true => reading.models.clone(),
+            false => told.into_iter().cloned().collect(),
+        };
+        *reading = PeerReading { region: Some(region), error: None, rtt_us, models, read_ms: Some(now_ms) };
     }
 
     pub fn looks_ill(&self, error: String) {
@@ -47,10 +57,8 @@ impl Peer {
     }
 
     /// The models its replicas serve.
-    pub fn models(&self) -> Vec<String> {
-        let reading = self.reading();
-        let replicas = reading.region.iter().flat_map(|region| &region.replicas);
-        replicas.flat_map(|replica| replica.models.clone()).collect()
+    pub fn models(&self) -> Arc<[String]> {
+        self.reading().models.clone()
     }
 
     /// The region as policies see it. One that cannot be reached has nothing available.

@@ -1,11 +1,13 @@
 //! Makes the views of the fleet: a new one, with a new version, only when something in it changed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dispatch::Tried;
 use policy_api::{FleetView, Health, RegionId, RegionRow, ReplicaId, ReplicaRow};
 
 use crate::fleet::{Peer, Replica};
+use crate::wire::Model;
 
 /// A reading's age is told in steps of this, so that time alone does not move the version of a fleet that is read well.
 const AGE_STEP_MS: u32 = 1000;
@@ -14,10 +16,20 @@ const AGE_STEP_MS: u32 = 1000;
 #[derive(Default)]
 pub(crate) struct Publisher {
     version: u64,
+    catalog: Catalog,
+}
+
+/// Which rows serve which model; made anew only when somebody told another list.
+#[derive(Default)]
+struct Catalog {
+    replicas: Vec<Arc<[Model]>>,
+    peers: Vec<Arc<[String]>>,
+    /// By name; nobody's rows for a model that only other regions serve.
+    serving: Arc<BTreeMap<Arc<str>, Vec<usize>>>,
 }
 
 /// A model and the replicas that serve it.
-type ModelView = (String, Arc<FleetView>);
+type ModelView = (Arc<str>, Arc<FleetView>);
 
 /// The fleet at one moment: as a whole and by model.
 #[derive(Default)]
@@ -30,7 +42,8 @@ pub(crate) struct Published {
 impl Published {
     /// The replicas that serve a model; `None` when nobody does.
     pub fn of_model(&self, model: &str) -> Option<Arc<FleetView>> {
-        self.by_model.iter().find(|(name, _)| name == model).map(|(_, view)| view.clone())
+        let found = self.by_model.binary_search_by(|(name, _)| (**name).cmp(model)).ok()?;
+        Some(self.by_model[found].1.clone())
     }
 
     /// Whether every replica and region has told its models: a model that none of them serves is unknown.
@@ -42,7 +55,40 @@ impl Published {
 /// A replica's row and the models it serves.
 struct Row {
     row: ReplicaRow,
-    models: Arc<[crate::wire::Model]>,
+    models: Arc<[Model]>,
+}
+
+impl Catalog {
+    fn of(&mut self, rows: &[Row], peers: &[Arc<Peer>]) -> Arc<BTreeMap<Arc<str>, Vec<usize>>> {
+        let peers: Vec<Arc<[String]>> = peers.iter().map(|peer| peer.models()).collect();
+        let same = self.replicas.len() == rows.len()
+            && self.replicas.iter().zip(rows).all(|(old, row)| Arc::ptr_eq(old, &row.models))
+            && self.peers.len() == peers.len()
+            && self.peers.iter().zip(&peers).all(|(old, new)| Arc::ptr_eq(old, new));
+        if !same {
+            let replicas: Vec<Arc<[Model]>> = rows.iter().map(|row| row.models.clone()).collect();
+            let serving = Arc::new(serving(&replicas, &peers));
+            *self = Catalog { replicas, peers, serving };
+        }
+        self.serving.clone()
+    }
+}
+
+fn serving(replicas: &[Arc<[Model]>], peers: &[Arc<[String]>]) -> BTreeMap<Arc<str>, Vec<usize>> {
+    let mut serving: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
+    for (row, models) in replicas.iter().enumerate() {
+        for model in models.iter() {
+            let rows = serving.entry(model.id.as_str().into()).or_default();
+            // A replica may list a model twice.
+            if rows.last() != Some(&row) {
+                rows.push(row);
+            }
+        }
+    }
+    for model in peers.iter().flat_map(|models| models.iter()) {
+        serving.entry(model.as_str().into()).or_default();
+    }
+    serving
 }
 
 impl Publisher {
@@ -78,21 +124,16 @@ impl Publisher {
         peers: &[Arc<Peer>],
         regions: &[RegionRow],
     ) -> Vec<ModelView> {
-        let mut names: Vec<String> =
-            rows.iter().flat_map(|row| row.models.iter()).map(|model| model.id.clone()).collect();
-        names.extend(peers.iter().flat_map(|peer| peer.models()));
-        names.sort_unstable();
-        names.dedup();
-        let view_of = |name: &String, publisher: &mut Publisher| {
-            let serves = |row: &&Row| row.models.iter().any(|model| model.id == *name);
-            let serving: Vec<ReplicaRow> = rows.iter().filter(serves).map(|row| row.row.clone()).collect();
+        let serving = self.catalog.of(rows, peers);
+        let view_of = |(name, serving): (&Arc<str>, &Vec<usize>)| {
             if serving.len() == rows.len() {
-                return all.clone();
+                return (name.clone(), all.clone());
             }
+            let serving: Vec<ReplicaRow> = serving.iter().map(|row| rows[*row].row.clone()).collect();
             let old = last.of_model(name).unwrap_or_default();
-            publisher.renewed(&old, &serving, regions)
+            (name.clone(), self.renewed(&old, &serving, regions))
         };
-        names.into_iter().map(|name| (name.clone(), view_of(&name, self))).collect()
+        serving.iter().map(view_of).collect()
     }
 
     /// `old` when it already says this, else a new view with the next version.

@@ -124,7 +124,11 @@ impl Replica {
     /// Takes the list of models.
     pub fn serves(&self, models: ModelList) {
         let mut reading = self.reading();
-        reading.models = models.into();
+        let same = |(old, new): (&Model, &Model)| old.id == new.id && old.object.get() == new.object.get();
+        // The same list is the same allocation, which is how the fleet's views know that nothing changed.
+        if reading.models.len() != models.len() || !reading.models.iter().zip(&models).all(same) {
+            reading.models = models.into();
+        }
         reading.models_read = true;
     }
 

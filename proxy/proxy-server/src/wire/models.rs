@@ -13,6 +13,15 @@ pub(crate) struct Model {
     pub object: Box<RawValue>,
 }
 
+impl Model {
+    /// A model of which only the name is known.
+    pub fn named(id: String) -> Model {
+        let object = serde_json::json!({"id": id, "object": "model", "created": 0, "owned_by": "headworks"});
+        let object = serde_json::value::to_raw_value(&object).expect("an object of plain values is JSON");
+        Model { id, object }
+    }
+}
+
 /// Reads `{"data":[{"id":…},…]}`.
 pub(crate) fn read_models(body: &[u8]) -> Result<ModelList, serde_json::Error> {
     #[derive(Deserialize)]

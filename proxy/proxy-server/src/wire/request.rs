@@ -6,6 +6,8 @@ use std::fmt;
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::wire::NAME_BYTES_MAX;
+
 /// The fields of a request that the proxy reads. A field with a value of another type counts as absent: what it means
 /// is the replica's to say. Only `model` must be a string, for the proxy itself goes by it.
 #[derive(Debug, Default, PartialEq)]
@@ -30,6 +32,7 @@ pub(crate) enum BadBody {
     NotJson(String),
     NotAnObject,
     ModelNotAString,
+    ModelTooLong,
 }
 
 /// Reads a body in one pass.
@@ -40,6 +43,7 @@ pub(crate) fn read_request_fields(body: &Bytes) -> Result<RequestFields, BadBody
     let read = reader.deserialize_map(BodyVisitor(&mut found)).and_then(|()| reader.end());
     match read {
         Ok(()) if found.bad_model => Err(BadBody::ModelNotAString),
+        Ok(()) if found.model.as_ref().is_some_and(|model| model.len() > NAME_BYTES_MAX) => Err(BadBody::ModelTooLong),
         Ok(()) => Ok(found.fields(body)),
         Err(error) if error.is_data() => Err(BadBody::NotAnObject),
         Err(error) => Err(BadBody::NotJson(error.to_string())),

@@ -71,6 +71,13 @@ fn a_field_of_another_type_is_the_replicas_to_judge() {
 }
 
 #[test]
+fn a_text_is_cut_between_characters() {
+    assert_eq!(cut("/v1/x"), "/v1/x");
+    assert_eq!(cut(&"x".repeat(300)).len(), 256);
+    assert_eq!(cut(&format!("x{}", "é".repeat(200))).len(), 255);
+}
+
+#[test]
 fn the_last_of_two_equal_keys_counts() {
     assert_eq!(read(r#"{"model":"a","model":"b"}"#).unwrap().model.as_deref(), Some("b"));
     assert_eq!(read(r#"{"prompt":"a","prompt":"b"}"#).unwrap().prompt, "b");
@@ -88,6 +95,8 @@ fn what_cannot_be_read_is_told_apart() {
     assert_eq!(read("[]"), Err(BadBody::NotAnObject));
     assert_eq!(read("3"), Err(BadBody::NotAnObject));
     assert_eq!(read(r#"{"model":["a"]}"#), Err(BadBody::ModelNotAString));
+    assert!(read(&json!({"model": "x".repeat(256)}).to_string()).is_ok());
+    assert_eq!(read(&json!({"model": "x".repeat(257)}).to_string()), Err(BadBody::ModelTooLong));
     assert_eq!(read_request_fields(&Bytes::from_static(b"{\"a\":\"\xff\"}")), Err(BadBody::NotUtf8 { at: 6 }));
 }
 

@@ -12,7 +12,9 @@ async fn errors_say_what_to_change() {
     let proxy = Proxy::start(&format!("limits.body_bytes_max = 1000\n{}", replicas([&replica]))).await;
     proxy.until_healthy(1).await;
     let chat = "/v1/chat/completions";
-    let cases: [(&str, Method, &str, Vec<u8>); 10] = [
+    let long_model = format!("{{\"model\":\"{}\"}}", "x".repeat(257));
+    let long_path = format!("/v1/files?{}", "x".repeat(32 << 10));
+    let cases: [(&str, Method, &str, Vec<u8>); 13] = [
         ("malformed JSON", Method::POST, chat, b"{\"model\": tiny}".to_vec()),
         ("cut off", Method::POST, chat, b"{\"model\": \"ti".to_vec()),
         ("empty body", Method::POST, chat, Vec::new()),
@@ -20,9 +22,12 @@ async fn errors_say_what_to_change() {
         ("not an object", Method::POST, chat, b"[1]".to_vec()),
         ("invalid UTF-8", Method::POST, chat, b"{\"model\":\"tiny\",\"messages\":\"\xff\"}".to_vec()),
         ("model not a string", Method::POST, chat, b"{\"model\":5}".to_vec()),
+        ("model too long", Method::POST, chat, long_model.into()),
         ("unknown model", Method::POST, chat, b"{\"model\":\"huge\"}".to_vec()),
         ("wrong method", Method::GET, chat, Vec::new()),
         ("unknown path", Method::POST, "/admin/v1/fleet", Vec::new()),
+        ("dot segments", Method::POST, "/v1/x/%2e%2E/files", Vec::new()),
+        ("path too long", Method::POST, &long_path, Vec::new()),
     ];
     let mut all = String::new();
     for (name, method, path, body) in cases {

@@ -4,7 +4,7 @@ use http::{Method, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::{CHAT, Proxy, Replica, body, text};
+use crate::fixture::{CHAT, Proxy, Replica, body, replicas, text};
 
 #[tokio::test]
 async fn a_body_arrives_byte_for_byte() {
@@ -155,4 +155,22 @@ async fn a_request_goes_where_its_model_is() {
         });
     }
     assert!(one.is_idle());
+}
+
+#[tokio::test]
+async fn models_that_only_another_region_serves_are_listed_too() {
+    let (here, there) = (Replica::serving(&["tiny"]).await, Replica::serving(&["tiny", "huge"]).await);
+    let eu = Proxy::over(&[&there]).await;
+    let peer = format!(
+        "[[region_peer]]\nname = \"eu\"\ndata_url = \"http://{}\"\nadmin_url = \"http://{}\"\n",
+        eu.bound.data, eu.bound.admin
+    );
+    let us = Proxy::start(&format!("{peer}{}", replicas([&here]))).await;
+    us.until_healthy(1).await;
+    us.until("fleet", |fleet| fleet["regions"][1]["reachable"] == true).await;
+    let list = text(us.send(us.request(Method::GET, "/v1/models", "")).await).await;
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let ids: Vec<&str> = list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["tiny", "huge"]);
+    assert_eq!(list["data"][1]["object"], "model");
 }
