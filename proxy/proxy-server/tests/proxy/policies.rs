@@ -131,6 +131,28 @@ async fn an_upload_is_carried_out_though_its_client_leaves() {
 }
 
 #[tokio::test]
+async fn how_full_a_slot_is_can_be_read() {
+    let mut only = Replica::start().await;
+    let proxy = Proxy::over(&[&only]).await;
+    only.answer_all("{}");
+    put(&proxy, "door", admit_trapping("moody")).await;
+    assert_eq!(proxy.chat().await.status(), 503);
+    for (name, expected) in [
+        ("instances{slot=\"door\"}", 0.0),
+        ("instances_max{slot=\"door\"}", 64.0),
+        ("failures{kind=\"trapped\",slot=\"door\"}", 1.0),
+        ("failures{kind=\"no_instance\",slot=\"door\"}", 0.0),
+        ("store_bytes_max", f64::from(4 << 20)),
+    ] {
+        assert_eq!(proxy.metric(&format!("headworks_proxy_policy_{name}")).await, expected, "{name}");
+    }
+    let text = text(proxy.admin(Method::GET, "/metrics", "").await).await;
+    for name in ["prefix_blocks", "prefix_blocks_evicted", "buckets", "store_bytes", "metric_names"] {
+        assert!(text.contains(&format!("headworks_proxy_policy_{name}{{slot=\"door\"}} 0\n")), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_refused_leaves_the_old_one() {
     let mut only = Replica::start().await;
     let proxy = Proxy::over(&[&only]).await;
