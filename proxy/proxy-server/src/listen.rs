@@ -1,5 +1,7 @@
 //! Takes connections: bounded in number, with bounded heads, TLS where configured, ended gracefully.
 
+mod patient;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -24,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Limits, TlsFiles};
 use crate::tasks::Stopping;
+use patient::Patient;
 
 /// How long accepting pauses when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -74,6 +77,7 @@ pub(crate) struct Bounds {
     header_bytes_max: usize,
     headers_max: usize,
     header_time_max: Duration,
+    silence_time_max: Duration,
 }
 
 impl Bounds {
@@ -82,6 +86,7 @@ impl Bounds {
             header_bytes_max: limits.header_bytes_max,
             headers_max: limits.headers_max,
             header_time_max: Duration::from_millis(limits.header_ms_max),
+            silence_time_max: Duration::from_millis(limits.silence_ms_max),
         }
     }
 }
@@ -171,7 +176,7 @@ impl Connection {
             .header_read_timeout(bounds.header_time_max)
             .max_headers(bounds.headers_max)
             .max_buf_size(bounds.header_bytes_max)
-            .serve_connection(io, service);
+            .serve_connection(Patient::new(io, bounds.silence_time_max), service);
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "connection ended early");
         }

@@ -29,7 +29,8 @@ pub struct Limits {
     pub connect_ms_max: u64,
     /// Milliseconds until a replica's answer must begin.
     pub answer_ms_max: u64,
-    /// Milliseconds a replica may be silent in the middle of its answer.
+    /// Milliseconds a replica may be silent in the middle of its answer, and a client may read nothing of what it is
+    /// sent.
     pub silence_ms_max: u64,
     /// Tries of one request, the first included.
     pub tries_max: u32,

@@ -3,6 +3,8 @@
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::fixture::{Proxy, Replica, replicas};
 
@@ -189,4 +191,20 @@ async fn a_replica_that_falls_silent_in_mid_stream_is_as_one_that_died() {
     assert!(body.frame().await.is_none(), "the stream ends in order");
     frames.left().await;
     assert_eq!(proxy.metric("headworks_proxy_midstream_deaths_total").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_holds_the_replica_no_longer_than_the_bound() {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::start(&format!("limits.silence_ms_max = 100\n{}", replicas([&replica]))).await;
+    proxy.until_healthy(1).await;
+    let mut client = TcpStream::connect(proxy.data()).await.unwrap();
+    let head = format!("POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", STREAM.len());
+    client.write_all([head.as_bytes(), STREAM.as_bytes()].concat().as_slice()).await.unwrap();
+    let frames = replica.asked().await.stream();
+    // More than all the buffers on the way take.
+    let padding = format!(": {}\n", "x".repeat(1 << 20));
+    (0..64).for_each(|_| frames.send(&padding));
+    frames.left().await;
+    proxy.until("decisions", |all| all[0]["outcome"] == "cancelled").await;
 }
