@@ -37,8 +37,8 @@ impl Connections {
         Connections { routes, permits, head_bounds, graceful: GracefulShutdown::new(), tasks: JoinSet::new() }
     }
 
-    /// Takes connections until `stop`.
-    pub async fn take<T>(&mut self, listener: TcpListener, stop: impl Future<Output = T>) -> T {
+    /// Takes connections until `stop`. Dropping the future loses none that was taken.
+    pub async fn take<T>(&mut self, listener: &TcpListener, stop: impl Future<Output = T>) -> T {
         tokio::pin!(stop);
         loop {
             let permit = self.permits.clone().acquire_owned();

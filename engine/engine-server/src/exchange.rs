@@ -10,7 +10,6 @@ use futures_util::stream;
 use http::{HeaderMap, StatusCode, header};
 use openai_api::{ChatRequest, CompletionRequest, DONE_FRAME, Delivery, ErrorBody, Message, Options, Prompt, frame};
 use telemetry::{Span, SpanKind, names};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::answer::{Answer, Endpoint, Logprobs};
@@ -23,7 +22,7 @@ use crate::output::{Output, Piece};
 use crate::quoted::Quoted;
 use crate::refusal::{Exceeded, Refusal};
 use crate::sampler::Sampler;
-use crate::server::{Health, Server};
+use crate::server::{Health, InFlight, Server};
 use crate::template::RenderError;
 
 /// What one request has with it on its way.
@@ -66,7 +65,7 @@ pub(crate) async fn exchange(endpoint: Endpoint, server: Arc<Server>, headers: H
 
 impl Exchange {
     async fn run(&self, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
-        let permit = self.admit()?;
+        let in_flight = self.admit()?;
         let body = read_body(headers, body, self.server.body_bounds).await?;
         raise(&self.server.metrics.body_bytes_largest, body.len());
         let asked = self.read(&body)?;
@@ -74,7 +73,7 @@ impl Exchange {
         let (prompt, options) = self.tokenize(asked).await?;
         let output_tokens_max = self.fit(&prompt, &options)?;
         let answer = self.answer(&options);
-        let generation = self.submit(prompt, options, output_tokens_max, permit).await?;
+        let generation = self.submit(prompt, options, output_tokens_max, in_flight).await?;
         self.span.set(names::RESPONSE_ID, answer.id.clone());
         self.span.set(names::HTTP_STATUS, i64::from(StatusCode::OK.as_u16()));
         match answer.delivery {
@@ -83,12 +82,12 @@ impl Exchange {
         }
     }
 
-    fn admit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+    fn admit(&self) -> Result<InFlight, Refusal> {
         if self.server.health() != Health::Ok {
             return Err(Refusal::stopping());
         }
         let max = self.server.requests_max;
-        self.server.requests.clone().try_acquire_owned().map_err(|_| Refusal::busy("requests are in flight", max))
+        self.server.take_in().ok_or_else(|| Refusal::busy("requests are in flight", max))
     }
 
     fn read(&self, body: &[u8]) -> Result<Asked, ErrorBody> {
@@ -166,7 +165,7 @@ impl Exchange {
         prompt: Vec<u32>,
         options: Options,
         output_tokens_max: u32,
-        permit: OwnedSemaphorePermit,
+        in_flight: InFlight,
     ) -> Result<Generation, Refusal> {
         self.span.set(names::REQUEST_MAX_TOKENS, i64::from(output_tokens_max));
         self.span.set(names::REQUEST_TEMPERATURE, f64::from(options.sampling.temperature));
@@ -189,10 +188,10 @@ impl Exchange {
             None => return Err(Refusal::stopping()),
         }
         let output = Output::new(self.server.vocabulary.clone(), options.stop);
-        Ok(Generation { events: receiver, output, record: self.record(prompt_tokens, permit) })
+        Ok(Generation { events: receiver, output, record: self.record(prompt_tokens, in_flight) })
     }
 
-    fn record(&self, prompt_tokens: u32, permit: OwnedSemaphorePermit) -> Record {
+    fn record(&self, prompt_tokens: u32, in_flight: InFlight) -> Record {
         Record {
             endpoint: self.endpoint,
             metrics: self.server.metrics.clone(),
@@ -205,7 +204,7 @@ impl Exchange {
             first_token: None,
             latest_token: None,
             outcome: Outcome::Cancelled,
-            _permit: permit,
+            _in_flight: in_flight,
         }
     }
 

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use openai_api::{FinishReason, Usage};
 use telemetry::{Span, names};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use crate::answer::Endpoint;
 use crate::clock;
 use crate::driver::Event;
 use crate::metrics::Metrics;
 use crate::output::{Output, Piece, Shown};
+use crate::server::InFlight;
 
 /// A running generation. Dropping it early cancels it: the driver sees the closed channel and frees the blocks.
 pub(crate) struct Generation {
@@ -41,7 +42,7 @@ pub(crate) struct Record {
     pub latest_token: Option<Instant>,
     pub outcome: Outcome,
     /// Held for as long as the request is in flight.
-    pub _permit: OwnedSemaphorePermit,
+    pub _in_flight: InFlight,
 }
 
 /// How a request ended.

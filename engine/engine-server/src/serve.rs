@@ -24,8 +24,9 @@ use crate::{Config, Error, clock, http};
 /// Connections the operating system keeps for us until we take them.
 const BACKLOG: u32 = 1024;
 
-/// Loads the checkpoint, listens, calls `ready` with the address, and serves until `shutdown`; then takes nothing new
-/// and lets what runs finish, for at most [`Config::drain_wait_max`].
+/// Loads the checkpoint, listens, calls `ready` with the address, and serves until `shutdown`; then lets
+/// what runs finish, for at most [`Config::drain_wait_max`], and meanwhile says at `/health` and `/state` that it drains
+/// and refuses requests.
 ///
 /// Connections are refused, not kept waiting, while the checkpoint loads; the address is taken before that, so that a
 /// port already in use is told at once.
@@ -102,6 +103,7 @@ fn start<B: Backend + 'static>(
         body_bounds: body_bounds(config),
         requests: Arc::new(Semaphore::new(config.requests_max)),
         requests_max: config.requests_max,
+        requests_open: watch::Sender::new(()),
         tokenize: Arc::new(Semaphore::new(config.tokenize_max)),
         tokenize_max: config.tokenize_max,
         connections: Arc::new(Semaphore::new(config.connections_max)),
@@ -149,9 +151,15 @@ async fn run(
             ended = driver.wait() => Some(ended),
         }
     };
-    let driver_ended = connections.take(listener, stop).await;
+    let driver_ended = connections.take(&listener, stop).await;
+    let stopped = clock::now();
     server.draining.store(true, Ordering::Relaxed);
-    let cut_off = connections.finish(config.drain_wait_max).await;
+    // Whoever asks while requests finish is told that we drain; a closed port would look like a crash. What is still
+    // in flight when the time is over is cut off below.
+    let finished = connections.take(&listener, server.requests_open.closed());
+    let _ = tokio::time::timeout(config.drain_wait_max, finished).await;
+    drop(listener);
+    let cut_off = connections.finish(config.drain_wait_max.saturating_sub(clock::now() - stopped)).await;
     if cut_off > 0 {
         tracing::warn!(connections = cut_off, "cut off at shutdown");
     }

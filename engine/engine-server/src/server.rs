@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use openai_api::{ModelCard, ReplicaState};
 use telemetry::Tracer;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::body::BodyBounds;
 use crate::driver::{Job, View};
@@ -28,12 +28,20 @@ pub(crate) struct Server {
     pub body_bounds: BodyBounds,
     pub requests: Arc<Semaphore>,
     pub requests_max: usize,
+    /// Every request in flight holds a receiver.
+    pub requests_open: watch::Sender<()>,
     pub tokenize: Arc<Semaphore>,
     pub tokenize_max: usize,
     pub connections: Arc<Semaphore>,
     pub connections_max: usize,
     pub started: Instant,
     pub draining: AtomicBool,
+}
+
+/// A request's place among those in flight.
+pub(crate) struct InFlight {
+    _permit: OwnedSemaphorePermit,
+    _open: watch::Receiver<()>,
 }
 
 /// What a request must fit to.
@@ -63,6 +71,12 @@ impl Server {
             (false, true) => Health::Draining,
             (false, false) => Health::Ok,
         }
+    }
+
+    /// A place for one more request, if fewer than the bound are in flight.
+    pub fn take_in(&self) -> Option<InFlight> {
+        let permit = self.requests.clone().try_acquire_owned().ok()?;
+        Some(InFlight { _permit: permit, _open: self.requests_open.subscribe() })
     }
 
     /// For `/v1/models`.

@@ -62,6 +62,60 @@ async fn a_stop_lets_streams_finish() {
     tokio::net::TcpStream::connect(address).await.expect_err("it no longer listens");
 }
 
+/// Who asks on a connection of their own learns that it drains, and where not to send requests.
+#[tokio::test]
+async fn a_stop_is_seen_while_requests_finish() {
+    let mut engine = Engine::start().await;
+    let body = json!({ "model": "tiny", "prompt": "Hello", "max_tokens": 5 }).to_string();
+    let ask = |line: &str, body: &str| {
+        let length = body.len();
+        format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+    };
+    // In flight for as long as we like: its last byte comes when all was asked.
+    let whole = ask("POST /v1/completions", &body);
+    let (most, last) = whole.split_at(whole.len() - 1);
+    let mut slow = tokio::net::TcpStream::connect(engine.address).await.unwrap();
+    slow.write_all(most.as_bytes()).await.unwrap();
+    let begun = async { while engine.metric("headworks_engine_requests_in_flight").await < 1.0 {} };
+    tokio::time::timeout(PATIENCE, begun).await.expect("it must begin");
+
+    engine.begin_stop();
+    let draining = async {
+        loop {
+            let health = raw(&engine, ask("GET /health", "").as_bytes()).await;
+            if health.starts_with("HTTP/1.1 503 ") {
+                return health;
+            }
+        }
+    };
+    let health = tokio::time::timeout(PATIENCE, draining).await.expect("it must say so");
+    assert!(health.ends_with(r#"{"status":"draining"}"#), "{health}");
+    let state = raw(&engine, ask("GET /state", "").as_bytes()).await;
+    assert!(state.contains(r#""draining":true"#), "{state}");
+    let refused = raw(&engine, whole.as_bytes()).await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1\r\n"), "{refused}");
+    assert!(refused.contains(r#""code":"stopping""#), "{refused}");
+
+    slow.write_all(last.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let address = engine.address;
+    engine.end().await.unwrap();
+    tokio::net::TcpStream::connect(address).await.expect_err("it no longer listens");
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_no_connection_without_a_request() {
+    let wait = Duration::from_hours(1);
+    let mut engine = Engine::start_with(Config { drain_wait_max: wait, head_wait_max: wait, ..config() }).await;
+    let mut stream = tokio::net::TcpStream::connect(engine.address).await.unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+    engine.begin_stop();
+    engine.end().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_stop_cuts_off_what_takes_too_long() {
     let mut engine = Engine::start_with(Config { drain_wait_max: Duration::ZERO, ..config() }).await;
