@@ -11,6 +11,7 @@ mod read_request;
 mod refusal;
 mod relay;
 mod send;
+mod verdict;
 
 use std::sync::Arc;
 

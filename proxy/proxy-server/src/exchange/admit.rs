@@ -6,7 +6,8 @@ use dispatch::{Chain, Entry};
 use policy_api::{Call, Hook, RequestFacts};
 use telemetry::{SpanKind, names};
 
-use crate::exchange::finish::{Journal, Verdict, describe_decision};
+use crate::exchange::finish::Journal;
+use crate::exchange::verdict::{Verdict, describe_decision};
 use crate::exchange::{Refusal, place};
 use crate::proxy::Proxy;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dispatch::{By, Decision, Entry, Target};
+use dispatch::Decision;
 use http::header::HeaderValue;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -19,6 +19,7 @@ use crate::exchange::place::Placed;
 use crate::exchange::read_request::Endpoint;
 use crate::exchange::relay::{ClientBody, relay};
 use crate::exchange::send::Answer;
+use crate::exchange::verdict::Verdict;
 use crate::exchange::{ReadRequest, Refusal};
 use crate::fleet::Ticket;
 use crate::proxy::Proxy;
@@ -354,31 +355,6 @@ impl Journal {
     }
 }
 
-/// Says on a decision's span what was decided, and by whom.
-pub(crate) fn describe_decision<V: Verdict>(span: &Span, decision: &Decision<V>) {
-    if !span.is_recorded() {
-        return;
-    }
-    span.set(names::VERDICT, decision.verdict.word());
-    if let By::Policy(author) = &decision.by {
-        span.set(names::POLICY_SLOT, author.slot.clone());
-        span.set(names::POLICY_NAME, author.name.clone());
-        span.set(names::POLICY_VERSION, author.version.clone());
-        span.set(names::POLICY_DIGEST, author.digest.clone());
-    } else {
-        span.set(names::POLICY_NAME, dispatch::FALLBACK_NAME);
-    }
-    if let Some(reason) = &decision.reason {
-        span.set(names::REASON, reason.clone());
-    }
-    for (key, value) in &decision.attributes {
-        span.set(format!("headworks.policy.attribute.{key}"), value.clone());
-    }
-    for fault in &decision.faults {
-        span.fail(fault.to_string());
-    }
-}
-
 fn usage_of(seen: &Seen) -> Usage {
     Usage {
         prompt_tokens: seen.usage.map_or(0, |usage| usage.prompt_tokens),
@@ -395,42 +371,5 @@ fn new_request_id() -> HeaderValue {
 impl Drop for Journal {
     fn drop(&mut self) {
         self.close(Outcome::Cancelled, None, None);
-    }
-}
-
-/// A verdict in the admin API's words.
-pub(crate) trait Verdict {
-    /// A word for spans and records.
-    fn word(&self) -> &'static str;
-    /// Whether the request's record is about this decision.
-    fn ends(&self) -> bool;
-}
-
-impl Verdict for Entry {
-    fn word(&self) -> &'static str {
-        match self {
-            Entry::Allowed => "allow",
-            Entry::Denied(_) => "deny",
-        }
-    }
-
-    fn ends(&self) -> bool {
-        matches!(self, Entry::Denied(_))
-    }
-}
-
-impl Verdict for Target {
-    fn word(&self) -> &'static str {
-        match self {
-            Target::Replica(_) => "replica",
-            Target::Region(_) => "region",
-            Target::Hold => "hold",
-            Target::Rejected(_) => "reject",
-            Target::Nobody => "none",
-        }
-    }
-
-    fn ends(&self) -> bool {
-        *self != Target::Hold
     }
 }

@@ -8,7 +8,8 @@ use policy_api::{Call, FleetView, RegionId, ReplicaId, RequestFacts};
 use telemetry::{Span, SpanKind};
 
 use crate::exchange::Refusal;
-use crate::exchange::finish::{Journal, describe_decision};
+use crate::exchange::finish::Journal;
+use crate::exchange::verdict::describe_decision;
 use crate::fleet::{NoView, Peer, Replica};
 use crate::proxy::Proxy;
 

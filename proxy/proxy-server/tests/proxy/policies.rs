@@ -259,6 +259,26 @@ async fn a_held_request_goes_when_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_held_request_is_not_asked_about_while_nothing_changes() {
+    let mut only = Replica::start().await;
+    let proxy = Proxy::start(&replicas([&only])).await;
+    proxy.until_healthy(1).await;
+    put(&proxy, "placement", placing("holds", &hold_while_first_is_busy())).await;
+    let (_, _, _, ()) = tokio::join!(proxy.chat(), proxy.chat(), proxy.chat(), async {
+        let asked = only.asked().await;
+        proxy.until("fleet", |fleet| fleet["regions"][0]["queue"] == 2).await;
+        // The view that holds both is out after one look.
+        only.looked(2).await;
+        let decisions = proxy.metric("headworks_proxy_decide_seconds_count").await;
+        only.looked(5).await;
+        assert_eq!(proxy.metric("headworks_proxy_decide_seconds_count").await, decisions);
+        asked.answer(200, "one");
+        only.asked().await.answer(200, "two");
+        only.asked().await.answer(200, "three");
+    });
+}
+
+#[tokio::test]
 async fn a_request_is_not_held_for_ever() {
     let mut only = Replica::start().await;
     let proxy = Proxy::start(&format!("limits.hold_ms_max = 1\n{}", replicas([&only]))).await;
