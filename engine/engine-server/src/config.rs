@@ -42,6 +42,8 @@ pub struct Config {
     pub tokenize_max: usize,
     /// Largest request head: its line and its headers. At least 8192.
     pub head_bytes_max: usize,
+    /// Most header lines of a request. A proxy adds a few of its own to what its client sent.
+    pub headers_max: usize,
     /// Longest wait for a request's head.
     pub head_wait_max: Duration,
     /// Longest wait for a request's body.
@@ -68,6 +70,7 @@ impl Config {
             requests_max: 1024,
             tokenize_max: 4,
             head_bytes_max: 64 << 10,
+            headers_max: 128,
             head_wait_max: Duration::from_secs(10),
             body_wait_max: Duration::from_secs(30),
             drain_wait_max: Duration::from_secs(20),
@@ -95,6 +98,7 @@ impl Config {
             ("connections_max", self.connections_max),
             ("requests_max", self.requests_max),
             ("tokenize_max", self.tokenize_max),
+            ("headers_max", self.headers_max),
         ];
         match counts.into_iter().find(|(_, count)| *count == 0) {
             Some((name, _)) => Err(Error::Config { name, wanted: "at least 1" }),

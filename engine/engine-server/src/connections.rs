@@ -26,6 +26,7 @@ pub(crate) struct Connections {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeadBounds {
     pub bytes_max: usize,
+    pub headers_max: usize,
     pub wait_max: Duration,
 }
 
@@ -69,6 +70,7 @@ impl Connections {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.head_bounds.wait_max)
+            .max_headers(self.head_bounds.headers_max)
             .max_buf_size(self.head_bounds.bytes_max)
             .serve_connection(TokioIo::new(stream), service);
         let connection = self.graceful.watch(connection);

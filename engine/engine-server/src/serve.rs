@@ -143,7 +143,11 @@ async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let permits = server.connections.clone();
-    let head_bounds = HeadBounds { bytes_max: config.head_bytes_max, wait_max: config.head_wait_max };
+    let head_bounds = HeadBounds {
+        bytes_max: config.head_bytes_max,
+        headers_max: config.headers_max,
+        wait_max: config.head_wait_max,
+    };
     let mut connections = Connections::new(http::routes(server.clone()), permits, head_bounds);
     let stop = async {
         tokio::select! {

@@ -167,6 +167,17 @@ async fn heads_are_bounded() {
     assert!(raw(&engine, head.as_bytes()).await.starts_with("HTTP/1.1 431 "));
 }
 
+#[tokio::test]
+async fn header_lines_are_bounded() {
+    let engine = Engine::start_with(Config { headers_max: 128, ..config() }).await;
+    let head = |lines: usize| {
+        let lines: String = (2..lines).map(|line| format!("x-{line}: x\r\n")).collect();
+        format!("GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lines}\r\n")
+    };
+    assert!(raw(&engine, head(128).as_bytes()).await.starts_with("HTTP/1.1 200 "));
+    assert!(raw(&engine, head(129).as_bytes()).await.starts_with("HTTP/1.1 431 "));
+}
+
 /// Weights that are no numbers: each request is told, and the engine goes on.
 #[tokio::test]
 async fn a_model_that_computes_nonsense_is_the_servers_fault() {
