@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -21,7 +22,7 @@ pub(crate) fn routes(server: Arc<Server>) -> Router {
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
         .route("/v1/models", get(models))
-        .route("/v1/models/{model}", get(model))
+        .route("/v1/models/{*model}", get(model))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .route("/state", get(state))
@@ -42,9 +43,17 @@ async fn models(State(server): State<Arc<Server>>) -> Json<ModelList> {
     Json(ModelList::of(vec![server.model_card()]))
 }
 
-async fn model(State(server): State<Arc<Server>>, axum::extract::Path(asked): axum::extract::Path<String>) -> Response {
+async fn model(State(server): State<Arc<Server>>, asked: Result<Path<String>, PathRejection>, uri: Uri) -> Response {
     let card = server.model_card();
-    if asked == card.id { Json(card).into_response() } else { Refusal::no_such_model(&asked, &card.id).into_response() }
+    match asked {
+        Ok(Path(asked)) if asked == card.id => Json(card).into_response(),
+        Ok(Path(asked)) => Refusal::no_such_model(&asked, &card.id).into_response(),
+        // What it stands for is not UTF-8, so it is no name: repeat it as it was written.
+        Err(_) => {
+            let asked = uri.path().strip_prefix("/v1/models/").unwrap_or(uri.path());
+            Refusal::no_such_model(asked, &card.id).into_response()
+        }
+    }
 }
 
 async fn health(State(server): State<Arc<Server>>) -> Response {

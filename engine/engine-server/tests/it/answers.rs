@@ -141,6 +141,17 @@ async fn what_is_served_is_listed() {
     assert_eq!(engine.get("/health").await.status, StatusCode::OK);
 }
 
+/// Official clients escape a name's slash; people who type the path do not.
+#[tokio::test]
+async fn a_name_with_a_slash_is_found_either_way() {
+    let served_name = Some("org/näme".to_owned());
+    let engine = Engine::start_with(engine_server::Config { served_name, ..config() }).await;
+    for path in ["/v1/models/org%2Fn%C3%A4me", "/v1/models/org/n%c3%a4me"] {
+        assert_eq!(engine.get(path).await.ok()["id"], "org/näme", "{path}");
+    }
+    assert_eq!(engine.get("/v1/models/org").await.status, StatusCode::NOT_FOUND);
+}
+
 #[tokio::test]
 async fn the_state_counts_what_happened() {
     let engine = Engine::start().await;

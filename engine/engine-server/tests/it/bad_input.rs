@@ -43,7 +43,9 @@ async fn every_bad_request_is_told_what_to_change() {
         &format!("invalid UTF-8\n    {}", told(&engine, Method::POST, CHAT, &b"{\"model\":\"\xff\xfe\"}"[..]).await);
     seen += &format!("GET /v1/nothing\n    {}", told(&engine, Method::GET, "/v1/nothing", "").await);
     seen += &format!("GET {CHAT}\n    {}", told(&engine, Method::GET, CHAT, "").await);
-    seen += &format!("GET /v1/models/gpt-5\n    {}", told(&engine, Method::GET, "/v1/models/gpt-5", "").await);
+    for path in ["/v1/models/gpt-5", "/v1/models/a/b", "/v1/models/%FF", "/v1/models/"] {
+        seen += &format!("GET {path}\n    {}", told(&engine, Method::GET, path, "").await);
+    }
     assert_snapshot!(seen);
 
     assert_eq!(engine.metric("headworks_engine_requests_total{endpoint=\"chat\",outcome=\"refused\"}").await, 9.0);
