@@ -9,6 +9,8 @@ use crate::Error;
 /// hyper reads into a buffer that is never smaller.
 const HEAD_BYTES_LEAST: usize = 8192;
 
+const STEP_TOKENS_MAX: &str = "step_tokens_max (--max-num-batched-tokens)";
+
 /// The settings of one engine process. [`Config::new`] gives every bound its ordinary value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -85,16 +87,16 @@ impl Config {
         })
     }
 
-    /// Refuses bounds that nothing fits into.
+    /// Refuses bounds that nothing fits into, by the names they have here and, for the most of them, as flags.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let counts = [
-            ("kv_blocks", self.kv_blocks as usize),
-            ("block_tokens", self.block_tokens as usize),
-            ("step_tokens_max", self.step_tokens_max as usize),
-            ("running_max", self.running_max as usize),
-            ("waiting_max", self.waiting_max as usize),
+            ("kv_blocks (--kv-blocks)", self.kv_blocks as usize),
+            ("block_tokens (--block-size)", self.block_tokens as usize),
+            (STEP_TOKENS_MAX, self.step_tokens_max as usize),
+            ("running_max (--max-num-seqs)", self.running_max as usize),
+            ("waiting_max (--max-waiting)", self.waiting_max as usize),
             ("inbox_max", self.inbox_max as usize),
-            ("body_bytes_max", self.body_bytes_max),
+            ("body_bytes_max (--max-body-bytes)", self.body_bytes_max),
             ("connections_max", self.connections_max),
             ("requests_max", self.requests_max),
             ("tokenize_max", self.tokenize_max),
@@ -106,7 +108,7 @@ impl Config {
                 Err(Error::Config { name: "head_bytes_max", wanted: "at least 8192" })
             }
             None if self.step_tokens_max < self.running_max => {
-                Err(Error::Config { name: "step_tokens_max", wanted: "at least running_max" })
+                Err(Error::Config { name: STEP_TOKENS_MAX, wanted: "at least running_max (--max-num-seqs)" })
             }
             None => Ok(()),
         }

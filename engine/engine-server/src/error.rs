@@ -11,7 +11,7 @@ pub enum Error {
     /// A bound makes no sense.
     #[error("{name} must be {wanted}")]
     Config {
-        /// The field of [`crate::Config`].
+        /// The field of [`crate::Config`], and the flag of `headworks engine` that sets it.
         name: &'static str,
         /// What it must be.
         wanted: &'static str,

@@ -32,18 +32,19 @@ const NAME: &str = "chat";
 impl ChatTemplate {
     /// Reads `chat_template.jinja` or the `chat_template` of `tokenizer_config.json`. None: the checkpoint has neither.
     pub fn load(dir: &Path, tokenizer_config: &Value) -> Result<Option<ChatTemplate>, Error> {
-        let path = dir.join("chat_template.jinja");
-        let source = if path.exists() {
-            let source = std::fs::read_to_string(&path);
-            Some(source.map_err(|error| Error::Checkpoint { path: path.clone(), reason: error.to_string() })?)
+        let file = dir.join("chat_template.jinja");
+        let (path, source) = if file.exists() {
+            let source = std::fs::read_to_string(&file);
+            let source = source.map_err(|error| Error::Checkpoint { path: file.clone(), reason: error.to_string() })?;
+            (file, source)
         } else {
-            in_config(tokenizer_config).map(str::to_owned)
+            let Some(source) = in_config(tokenizer_config) else { return Ok(None) };
+            (dir.join("tokenizer_config.json"), source.to_owned())
         };
-        let Some(source) = source else { return Ok(None) };
         let token = |name| token_in(tokenizer_config, name).unwrap_or_default();
         ChatTemplate::parse(source, token("bos_token"), token("eos_token"))
             .map(Some)
-            .map_err(|error| Error::Checkpoint { path, reason: format!("the chat template: {error:#}") })
+            .map_err(|error| Error::Checkpoint { path, reason: format!("the chat template: {error}") })
     }
 
     fn parse(source: String, bos_token: String, eos_token: String) -> Result<ChatTemplate, minijinja::Error> {
@@ -69,7 +70,7 @@ impl ChatTemplate {
         });
         rendered.map_err(|error| match refusal_in(&error) {
             Some(refusal) => RenderError::Refused(refusal.0.clone()),
-            None => RenderError::Broken(format!("{error:#}")),
+            None => RenderError::Broken(error.to_string()),
         })
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use telemetry::Telemetry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Engine, PATIENCE, config, config_of, frames, fresh_checkpoint};
+use crate::harness::{Engine, PATIENCE, config, config_of, edit, frames, fresh_checkpoint};
 
 fn long_stream() -> String {
     json!({ "model": "tiny", "prompt": "Hello", "max_tokens": 1900, "stream": true, "temperature": 0 }).to_string()
@@ -212,14 +212,30 @@ async fn an_engine_that_cannot_start_says_why() {
     let listen = taken.local_addr().unwrap();
     assert!(matches!(why_not(Config { listen, ..config() }).await, Error::Listen { address, .. } if address == listen));
 
-    assert_eq!(why_not(Config { kv_blocks: 0, ..config() }).await.to_string(), "kv_blocks must be at least 1");
+    assert_eq!(
+        why_not(Config { kv_blocks: 0, ..config() }).await.to_string(),
+        "kv_blocks (--kv-blocks) must be at least 1"
+    );
+    assert_eq!(
+        why_not(Config { step_tokens_max: 4, running_max: 8, ..config() }).await.to_string(),
+        "step_tokens_max (--max-num-batched-tokens) must be at least running_max (--max-num-seqs)"
+    );
+    assert_eq!(why_not(Config { inbox_max: 0, ..config() }).await.to_string(), "inbox_max must be at least 1");
 
     let dir = fresh_checkpoint();
     let without = |name: &str| std::fs::remove_file(dir.path().join(name)).unwrap();
     std::fs::write(dir.path().join("chat_template.jinja"), "{% for %}").unwrap();
     let error = why_not(config_of(dir.path())).await;
-    assert!(error.to_string().contains("chat template"), "{error}");
+    let check_broken = |error: Error, file: &str| {
+        let beginning = format!("{}: the chat template: syntax error: ", dir.path().join(file).display());
+        let message = error.to_string();
+        assert!(message.starts_with(&beginning) && message.lines().count() == 1, "{message}");
+    };
+    check_broken(error, "chat_template.jinja");
     without("chat_template.jinja");
+    edit(dir.path(), "tokenizer_config.json", |config| config["chat_template"] = json!("{% for %}"));
+    check_broken(why_not(config_of(dir.path())).await, "tokenizer_config.json");
+    edit(dir.path(), "tokenizer_config.json", |config| config["chat_template"] = json!("{{ messages }}"));
     std::fs::write(dir.path().join("generation_config.json"), "{").unwrap();
     let error = why_not(config_of(dir.path())).await;
     assert!(error.to_string().contains("generation_config.json"), "{error}");
