@@ -172,6 +172,11 @@ impl FleetView {
         self.health[row] == Health::Healthy as u32 && self.draining[row] == 0
     }
 
+    /// Whether any replica may be given a new request.
+    pub fn takes_any_work(&self) -> bool {
+        (0..self.len()).any(|row| self.takes_work(row))
+    }
+
     fn push(&mut self, row: &ReplicaRow) {
         let ReplicaRow {
             id,

@@ -77,13 +77,13 @@ impl Fleet {
 
     /// The replicas that serve a model, as policies see them; without a model, all.
     pub fn view(&self, now: Looking<'_>, model: Option<&str>) -> Result<Arc<FleetView>, NoView> {
-        let published = self.now(now);
-        let Some(model) = model else { return Ok(published.all.clone()) };
-        match published.of_model(model) {
-            Some(view) => Ok(view),
-            None if published.models_known() => Err(NoView::UnknownModel),
-            None => Err(NoView::NobodyKnown),
+        let view = self.now(now).view(model);
+        if view.as_ref().is_ok_and(|view| view.takes_any_work()) {
+            return view;
         }
+        // Nobody is turned away over a view that another was about to replace.
+        self.settle(now);
+        self.published.load().view(model)
     }
 
     /// The same without the replicas that have failed this request, so that policies need not remember them.

@@ -51,7 +51,7 @@ async fn look(proxy: &Proxy, replica: &Arc<Replica>, looks_to_models: &mut u32) 
             ReplicaState::default()
         }
     };
-    if *looks_to_models == 0 {
+    if *looks_to_models == 0 || replica.may_be_another(&state) {
         let models = proxy.probe.get(replica.url.endpoint("/v1/models")).await?;
         let models =
             wire::read_models(&models).map_err(|error| format!("GET /v1/models gave no list of models: {error}"))?;
@@ -59,11 +59,13 @@ async fn look(proxy: &Proxy, replica: &Arc<Replica>, looks_to_models: &mut u32) 
         *looks_to_models = LOOKS_PER_MODELS;
     }
     *looks_to_models -= 1;
-    if replica.looks_well(state, in_flight_then, proxy.clock.now_ms()) {
+    let recovered = replica.looks_well(state, in_flight_then, proxy.clock.now_ms());
+    // At once: whoever hears that the replica is healthy may send to it.
+    proxy.fleet.touch();
+    if recovered {
         tracing::info!(replica = replica.name, "replica is healthy");
         proxy.observer.tell(Event::ReplicaUp(replica.id));
     }
-    proxy.fleet.touch();
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dispatch::Tried;
 use policy_api::{FleetView, Health, RegionId, RegionRow, ReplicaId, ReplicaRow};
 
-use crate::fleet::{Peer, Replica};
+use crate::fleet::{NoView, Peer, Replica};
 use crate::wire::Model;
 
 /// A reading's age is told in steps of this, so that time alone does not move the version of a fleet that is read well.
@@ -46,9 +46,15 @@ impl Published {
         Some(self.by_model[found].1.clone())
     }
 
-    /// Whether every replica and region has told its models: a model that none of them serves is unknown.
-    pub fn models_known(&self) -> bool {
-        self.models_known
+    /// The replicas that serve a model; without a model, all.
+    pub fn view(&self, model: Option<&str>) -> Result<Arc<FleetView>, NoView> {
+        match model.map(|model| self.of_model(model)) {
+            None => Ok(self.all.clone()),
+            Some(Some(view)) => Ok(view),
+            // Every replica and region has told its models, and none serves this one.
+            Some(None) if self.models_known => Err(NoView::UnknownModel),
+            Some(None) => Err(NoView::NobodyKnown),
+        }
     }
 }
 
