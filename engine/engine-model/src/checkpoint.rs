@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use engine_backend::{DType, SourcePart};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors};
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::LoadError;
 
@@ -36,12 +36,6 @@ struct Shard {
     /// Where the tensors' bytes begin.
     start: usize,
     metadata: Metadata,
-}
-
-/// `model.safetensors.index.json`.
-#[derive(Deserialize)]
-struct IndexFile {
-    weight_map: HashMap<String, String>,
 }
 
 impl Checkpoint {
@@ -98,24 +92,40 @@ impl Checkpoint {
     }
 
     fn of_shards(dir: &Path, path: &Path) -> Result<Checkpoint, LoadError> {
-        let text = std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-        let json = |reason: String| LoadError::Json { path: path.to_owned(), reason };
-        let IndexFile { weight_map } = serde_json::from_slice(&text).map_err(|error| json(error.to_string()))?;
+        let weight_map = weight_map(path)?;
         let mut files: Vec<&String> = weight_map.values().collect();
         files.sort_unstable();
         files.dedup();
-        if files.is_empty() {
-            return Err(json("weight_map names no file".to_owned()));
-        }
-        if let Some(outside) = files.iter().find(|file| Path::new(file).file_name() != Some(file.as_ref())) {
-            return Err(json(format!("weight_map names {outside}, which is not a plain file name")));
-        }
         let place: HashMap<&String, usize> = files.iter().copied().zip(0..).collect();
         let places = weight_map.iter().map(|(name, file)| (name.clone(), place[file])).collect();
         let index = Some(Index { path: path.to_owned(), places });
         let shards: Result<Vec<Shard>, LoadError> = files.iter().map(|file| Shard::open(dir.join(file))).collect();
         Ok(Checkpoint { shards: shards?, index })
     }
+}
+
+/// From tensors to the files they are in, as `model.safetensors.index.json` says.
+fn weight_map(path: &Path) -> Result<HashMap<String, String>, LoadError> {
+    let text = std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let index: Map<String, Value> = serde_json::from_slice(&text)
+        .map_err(|error| LoadError::Json { path: path.to_owned(), reason: error.to_string() })?;
+    let field = "weight_map".to_owned();
+    let wrong = |field: String, expected: &str, found: &Value| LoadError::FieldWrong {
+        path: path.to_owned(),
+        field,
+        expected: expected.to_owned(),
+        found: found.to_string(),
+    };
+    let files = match index.get(&field) {
+        Some(Value::Object(files)) if !files.is_empty() => files,
+        Some(other) => return Err(wrong(field, "a map from tensors to files", other)),
+        None => return Err(LoadError::FieldMissing { path: path.to_owned(), field }),
+    };
+    let checked = files.iter().map(|(tensor, file)| match file.as_str() {
+        Some(name) if Path::new(name).file_name() == Some(name.as_ref()) => Ok((tensor.clone(), name.to_owned())),
+        _ => Err(wrong(format!("{field}.{tensor}"), "a plain file name", file)),
+    });
+    checked.collect()
 }
 
 impl Shard {

@@ -21,7 +21,7 @@ pub enum LoadError {
         /// What the parser says.
         reason: String,
     },
-    /// A field of config.json is missing.
+    /// A field of a JSON file is missing.
     #[error("{}: field \"{field}\" is missing", path.display())]
     FieldMissing {
         /// The file.
@@ -29,7 +29,7 @@ pub enum LoadError {
         /// The field.
         field: String,
     },
-    /// A field of config.json has a value we cannot use.
+    /// A field of a JSON file has a value we cannot use.
     #[error("{}: field \"{field}\" must be {expected}, it is {found}", path.display())]
     FieldWrong {
         /// The file.

@@ -186,12 +186,19 @@ fn a_missing_or_truncated_shard_is_named() {
 fn an_index_must_name_files_of_its_directory() {
     let dir = sharded();
     let index = dir.path().join("model.safetensors.index.json");
-    edit(&index, |index| index["weight_map"]["model.norm.weight"] = json!("../other.safetensors"));
-    check(&dir, &["model.safetensors.index.json", "../other.safetensors"]);
-    edit(&index, |index| index["weight_map"] = json!({}));
-    check(&dir, &["model.safetensors.index.json", "names no file"]);
-    edit(&index, |index| index["weight_map"] = json!(7));
-    check(&dir, &["model.safetensors.index.json"]);
+    let check_index = |words: &str| check(&dir, &[&format!("model.safetensors.index.json: field {words}")]);
+    for file in [json!("../other.safetensors"), json!(7)] {
+        edit(&index, |index| index["weight_map"]["model.norm.weight"] = file.clone());
+        check_index(&format!("\"weight_map.model.norm.weight\" must be a plain file name, it is {file}"));
+    }
+    for map in [json!({}), json!(7)] {
+        edit(&index, |index| index["weight_map"] = map.clone());
+        check_index(&format!("\"weight_map\" must be a map from tensors to files, it is {map}"));
+    }
+    edit(&index, |index| *index = json!({}));
+    check_index("\"weight_map\" is missing");
+    fs::write(&index, "{").unwrap();
+    check(&dir, &["model.safetensors.index.json is not a JSON object", "line 1"]);
 }
 
 #[test]
