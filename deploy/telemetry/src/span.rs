@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use http::HeaderMap;
-use opentelemetry::propagation::TextMapPropagator;
+use http::header::HeaderValue;
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{Span as _, SpanBuilder, Status, TraceContextExt, Tracer as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::{HeaderExtractor, HeaderInjector};
@@ -11,6 +12,8 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 
 pub use opentelemetry::Value;
 pub use opentelemetry::trace::SpanKind;
+
+const TRACESTATE: &str = "tracestate";
 
 /// Starts spans. Cheap to clone; [`Tracer::off`] makes spans that cost nothing and still pass a client's context on.
 #[derive(Clone)]
@@ -37,7 +40,7 @@ impl Tracer {
 
     /// A span whose parent is what the headers' `traceparent` names, or a new trace when they name none.
     pub fn from_headers(&self, name: &'static str, kind: SpanKind, headers: &HeaderMap) -> Span {
-        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers));
+        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Incoming::of(headers));
         self.start(SpanBuilder::from_name(name).with_kind(kind), &parent)
     }
 
@@ -104,9 +107,13 @@ impl Span {
         }
     }
 
-    /// Writes `traceparent` (and `tracestate`) so that the receiver continues this trace.
+    /// Writes `traceparent`, and `tracestate` where the client said one, so that the receiver continues this trace.
     pub fn inject(&self, headers: &mut HeaderMap) {
         TraceContextPropagator::new().inject_context(&self.context, &mut HeaderInjector(headers));
+        // A line that says nothing takes a place among the lines that the receiver allows.
+        if headers.get(TRACESTATE).is_some_and(HeaderValue::is_empty) {
+            headers.remove(TRACESTATE);
+        }
     }
 
     /// The trace's id as 32 hex digits, when there is a trace.
@@ -120,6 +127,32 @@ impl Span {
     /// ended. Worth asking before making many attributes.
     pub fn is_recorded(&self) -> bool {
         self.tracer.inner.is_some() && self.context.span().is_recording()
+    }
+}
+
+/// A request's trace headers. Several `tracestate` lines are one list (RFC 9110, 5.3).
+struct Incoming<'a> {
+    headers: HeaderExtractor<'a>,
+    tracestate: String,
+}
+
+impl Incoming<'_> {
+    fn of(headers: &HeaderMap) -> Incoming<'_> {
+        let lines = headers.get_all(TRACESTATE).iter().filter_map(|line| line.to_str().ok());
+        Incoming { headers: HeaderExtractor(headers), tracestate: lines.collect::<Vec<_>>().join(",") }
+    }
+}
+
+impl Extractor for Incoming<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        match key {
+            TRACESTATE => Some(&self.tracestate),
+            _ => self.headers.get(key),
+        }
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.headers.keys()
     }
 }
 
@@ -138,5 +171,26 @@ mod tests {
         span.child("y", SpanKind::Client).inject(&mut outgoing);
         assert_eq!(outgoing["traceparent"], PARENT);
         assert_eq!(span.trace_id().as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
+    }
+
+    #[track_caller]
+    fn check_tracestate(lines: &[&str], passed_on: &[&str]) {
+        let mut incoming = HeaderMap::new();
+        incoming.insert("traceparent", PARENT.parse().unwrap());
+        for line in lines {
+            incoming.append(TRACESTATE, line.parse().unwrap());
+        }
+        let mut outgoing = incoming.clone();
+        Tracer::off().from_headers("x", SpanKind::Server, &incoming).inject(&mut outgoing);
+        assert_eq!(outgoing.get_all(TRACESTATE).iter().collect::<Vec<_>>(), passed_on);
+    }
+
+    #[test]
+    fn every_line_of_tracestate_is_passed_on_and_none_is_made_up() {
+        check_tracestate(&["a=1,b=2"], &["a=1,b=2"]);
+        check_tracestate(&["a=1", "b=2, c=3"], &["a=1,b=2,c=3"]);
+        check_tracestate(&["", "a=1"], &["a=1"]);
+        check_tracestate(&[""], &[]);
+        check_tracestate(&[], &[]);
     }
 }
