@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// The configuration, a TOML file (docs/proxy.md)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Read the configuration, say whether it is sound, and exit
+    /// Read the configuration and what it names, say whether it is sound, and exit
     #[arg(long)]
     check: bool,
     /// End when stdin does, for a parent that must not leave the proxy behind
@@ -30,6 +30,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let config = Config::load(&args.config)?;
     if args.check {
+        proxy_server::check(&config).with_context(|| format!("check {}", args.config.display()))?;
         println!("{} is sound", args.config.display());
         return Ok(());
     }

@@ -67,6 +67,7 @@ impl TryFrom<String> for BaseUrl {
             _ => return Err(format!("{text:?} has no scheme; {example}")),
         }
         let authority = parts.authority.ok_or_else(|| format!("{text:?} has no host; {example}"))?;
+        check_authority(&authority).map_err(|wrong| format!("{text:?} {wrong}; {example}"))?;
         let path = parts.path_and_query.unwrap_or(PathAndQuery::from_static("/"));
         if path.query().is_some() {
             return Err(format!("{text:?} has a query; {example}"));
@@ -79,6 +80,20 @@ impl TryFrom<String> for BaseUrl {
             true => Err(format!("{text:?} ends with /v1, which the endpoints add themselves; leave it out")),
             false => Ok(BaseUrl { authority, prefix }),
         }
+    }
+}
+
+/// What the parser lets through and no connection can be made to.
+fn check_authority(authority: &Authority) -> Result<(), &'static str> {
+    if authority.as_str().contains('@') {
+        return Err("has a user before the host, which is not sent");
+    }
+    if authority.host().is_empty() {
+        return Err("has no host");
+    }
+    match authority.as_str()[authority.host().len()..].strip_prefix(':').map(str::parse::<u16>) {
+        None | Some(Ok(1..)) => Ok(()),
+        Some(Ok(0) | Err(_)) => Err("has a port that is not from 1 to 65535"),
     }
 }
 

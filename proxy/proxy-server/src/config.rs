@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::base_url::BaseUrl;
 use file::ConfigFile;
 
-pub(crate) use file::is_slot_name;
+pub(crate) use file::{SLOT_NAME, is_slot_name};
 
 pub use limits::Limits;
 

@@ -25,4 +25,4 @@ mod tasks;
 mod wire;
 
 pub use config::{Config, ConfigError, Limits};
-pub use serve::{Bound, Error, serve};
+pub use serve::{Bound, Error, check, serve};

@@ -57,6 +57,14 @@ pub enum Error {
     Policy(String),
 }
 
+/// Reads what a configuration names, as a start would: the certificate and the policies. Blocking.
+pub fn check(config: &Config) -> Result<(), Error> {
+    config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
+    let (clock, metrics) = (Clock::start(), Metrics::new());
+    let loaded = Policies::start(&config.policies, &config.limits, clock, &metrics, rand::random());
+    loaded.map(drop).map_err(|error| Error::Policy(error.to_string()))
+}
+
 /// Runs a proxy until `shutdown` ends, then lets requests in flight finish within `limits.drain_ms_max`. `ready` is
 /// told where it listens, once it does.
 pub async fn serve(

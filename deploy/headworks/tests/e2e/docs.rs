@@ -1,9 +1,13 @@
 //! The pages in docs/ are true: the configuration they show is sound, and they name every metric there is.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::http;
-use crate::processes::{engine, folder, headworks, proxy};
+use crate::processes::{component, engine, folder, headworks, proxy};
+
+/// A certificate that the proxy's tests use.
+const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proxy/proxy-server/tests/proxy/tls");
 
 #[track_caller]
 fn check(metrics_url: &str, prefix: &str, page: &str) {
@@ -33,6 +37,14 @@ fn the_documented_configuration_is_sound() {
     let dir = folder();
     let file = dir.path().join("proxy.toml");
     std::fs::write(&file, config).unwrap();
+    // What it names, which a check reads.
+    for folder in ["tls", "policies"] {
+        std::fs::create_dir(dir.path().join(folder)).unwrap();
+    }
+    std::fs::copy(component("least-load"), dir.path().join("policies/least-load.wasm")).unwrap();
+    for pem in ["cert.pem", "key.pem"] {
+        std::fs::copy(Path::new(TLS).join(pem), dir.path().join("tls").join(pem)).unwrap();
+    }
     let output = headworks()
         .args(["proxy", "--check", "--config"])
         .arg(&file)

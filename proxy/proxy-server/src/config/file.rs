@@ -129,6 +129,9 @@ fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, Wro
 /// Reads an environment variable; an argument so that checks can be tested.
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// Bytes of a region's or replica's name.
+const NAME_BYTES_MAX: usize = 128;
+
 /// Headers that carry credentials; policies never see them.
 const CREDENTIALS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"];
 
@@ -148,6 +151,13 @@ impl ConfigFile {
             telemetry,
         } = self;
         let region = region.unwrap_or_else(|| "local".to_owned());
+        check_name("region", &region)?;
+        if is_one_port(listen, admin.listen) {
+            return wrong(
+                "admin.listen",
+                format!("is {}, which `listen` has already; take another port", admin.listen),
+            );
+        }
         if let Some((key, message)) = limits.wrong() {
             return wrong(format!("limits.{key}"), message);
         }
@@ -166,6 +176,20 @@ impl ConfigFile {
             regions,
             limits,
         })
+    }
+}
+
+/// Whether two listeners want the same port. Port 0 is one of its own each time.
+fn is_one_port(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && overlap
+}
+
+/// People read names in tables and metrics, and programs in headers.
+fn check_name(key: &str, name: &str) -> Result<(), Wrong> {
+    match name.trim().is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        true => wrong(key, format!("{name:?} must be 1 to {NAME_BYTES_MAX} bytes that can be seen")),
+        false => Ok(()),
     }
 }
 
@@ -207,6 +231,7 @@ fn check_regions(files: Vec<RegionFile>, own: &str, environment: Environment<'_>
     let mut names = BTreeSet::from([own.to_owned()]);
     let mut regions = Vec::new();
     for (index, RegionFile { name, data_url, admin_url, admin_token_env }) in files.into_iter().enumerate() {
+        check_name("region_peer.name", &name)?;
         if !names.insert(name.clone()) {
             return wrong("region_peer.name", format!("{name:?} is used twice; every region needs a name of its own"));
         }
@@ -221,6 +246,7 @@ fn check_replicas(files: Vec<ReplicaFile>, own: &str, regions: &[Region]) -> Res
     let mut names = BTreeSet::new();
     let mut replicas = Vec::new();
     for ReplicaFile { name, url, region, kind, weight } in files {
+        check_name("replica.name", &name)?;
         if !names.insert(name.clone()) {
             return wrong("replica.name", format!("{name:?} is used twice; every replica needs a name of its own"));
         }
@@ -253,7 +279,7 @@ fn check_policies(files: Vec<PolicyFile>, folder: &Path, slots_max: usize) -> Re
     let mut slots = Vec::new();
     for PolicyFile { slot, component, config, on_error } in files {
         if !is_slot_name(&slot) {
-            return wrong("policy.slot", format!("{slot:?} must be 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`"));
+            return wrong("policy.slot", format!("{slot:?} must be {SLOT_NAME}"));
         }
         if !names.insert(slot.clone()) {
             return wrong("policy.slot", format!("{slot:?} is used twice; every slot needs a name of its own"));
@@ -271,9 +297,16 @@ fn check_policies(files: Vec<PolicyFile>, folder: &Path, slots_max: usize) -> Re
     Ok(slots)
 }
 
+/// What may name a slot.
+pub(crate) const SLOT_NAME: &str = "1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, and not `.` or `..`";
+
 /// Whether a slot may have this name.
 pub(crate) fn is_slot_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    // Clients take those two for steps in a path, and ask for another one.
+    let is_a_step = matches!(name, "." | "..");
+    !is_a_step
+        && (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 fn check_headers(names: Vec<String>) -> Result<Vec<HeaderName>, Wrong> {

@@ -107,42 +107,90 @@ impl Default for Limits {
     }
 }
 
-/// hyper refuses a smaller read buffer than this.
-const HEADER_BYTES_MIN: usize = 8192;
+/// The longest wait: a week. Longer ones overflow clocks when they are added to a time.
+const MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
+/// The most of anything that is counted. A semaphore has room for more, memory has not.
+const COUNT_MAX: u64 = 1 << 24;
+/// The most bytes of one thing that is kept in memory.
+const BYTES_MAX: u64 = 4 << 30;
 
 impl Limits {
     /// The first bound that cannot be used, and why.
     pub(super) fn wrong(&self) -> Option<(&'static str, String)> {
-        if self.header_bytes_max < HEADER_BYTES_MIN {
-            return Some((
-                "header_bytes_max",
-                format!("is {}; the least is {HEADER_BYTES_MIN}", self.header_bytes_max),
-            ));
-        }
-        let must_be_positive = [
-            ("body_bytes_max", self.body_bytes_max as u64),
-            ("body_ms_max", self.body_ms_max),
-            ("headers_max", self.headers_max as u64),
-            ("header_ms_max", self.header_ms_max),
-            ("connections_max", self.connections_max as u64),
-            ("in_flight_max", self.in_flight_max as u64),
-            ("replica_in_flight_max", self.replica_in_flight_max.into()),
-            ("connect_ms_max", self.connect_ms_max),
-            ("answer_ms_max", self.answer_ms_max),
-            ("silence_ms_max", self.silence_ms_max),
-            ("tries_max", self.tries_max.into()),
-            ("poll_interval_ms", self.poll_interval_ms),
-            ("poll_ms_max", self.poll_ms_max),
-            ("unhealthy_after", self.unhealthy_after.into()),
-            ("decisions_max", self.decisions_max as u64),
-            ("traffic_seconds_max", self.traffic_seconds_max as u64),
-            ("policy_versions_max", self.policy_versions_max as u64),
-            ("policy_call_ms_max", self.policy_call_ms_max.into()),
-            ("events_max", self.events_max as u64),
-            ("spans_max", self.spans_max as u64),
-            ("admin_connections_max", self.admin_connections_max as u64),
-        ];
-        let zero = must_be_positive.into_iter().find(|(_, value)| *value == 0);
-        zero.map(|(key, _)| (key, "is 0; the least is 1".to_owned()))
+        let outside = |&(_, value, least, most): &(_, u64, u64, u64)| !(least..=most).contains(&value);
+        let (key, value, least, most) = self.ranges().into_iter().find(outside)?;
+        let bound = if value < least { format!("the least is {least}") } else { format!("the most is {most}") };
+        Some((key, format!("is {value}; {bound}")))
+    }
+
+    /// Each bound's key and value, and the least and the most that it may be.
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 30] {
+        let Limits {
+            body_bytes_max,
+            body_ms_max,
+            header_bytes_max,
+            headers_max,
+            header_ms_max,
+            connections_max,
+            in_flight_max,
+            replica_in_flight_max,
+            replica_idle_max,
+            connect_ms_max,
+            answer_ms_max,
+            silence_ms_max,
+            tries_max,
+            queue_max,
+            hold_ms_max,
+            poll_interval_ms,
+            poll_ms_max,
+            unhealthy_after,
+            peek_bytes_max,
+            decisions_max,
+            traffic_seconds_max,
+            slots_max,
+            policy_versions_max,
+            component_bytes_max,
+            policy_call_ms_max,
+            events_max,
+            spans_max,
+            admin_connections_max,
+            admin_streams_max,
+            drain_ms_max,
+        } = *self;
+        [
+            ("body_bytes_max", body_bytes_max as u64, 1, BYTES_MAX),
+            ("body_ms_max", body_ms_max, 1, MS_MAX),
+            // hyper refuses a smaller read buffer.
+            ("header_bytes_max", header_bytes_max as u64, 8192, 1 << 24),
+            // The `http` crate's map holds no more than 24,576.
+            ("headers_max", headers_max as u64, 1, 16_384),
+            ("header_ms_max", header_ms_max, 1, MS_MAX),
+            ("connections_max", connections_max as u64, 1, COUNT_MAX),
+            ("in_flight_max", in_flight_max as u64, 1, COUNT_MAX),
+            ("replica_in_flight_max", replica_in_flight_max.into(), 1, COUNT_MAX),
+            ("replica_idle_max", replica_idle_max as u64, 0, COUNT_MAX),
+            ("connect_ms_max", connect_ms_max, 1, MS_MAX),
+            ("answer_ms_max", answer_ms_max, 1, MS_MAX),
+            ("silence_ms_max", silence_ms_max, 1, MS_MAX),
+            ("tries_max", tries_max.into(), 1, 1000),
+            ("queue_max", queue_max as u64, 0, COUNT_MAX),
+            ("hold_ms_max", hold_ms_max, 0, MS_MAX),
+            ("poll_interval_ms", poll_interval_ms, 1, MS_MAX),
+            ("poll_ms_max", poll_ms_max, 1, MS_MAX),
+            ("unhealthy_after", unhealthy_after.into(), 1, COUNT_MAX),
+            ("peek_bytes_max", peek_bytes_max as u64, 0, BYTES_MAX),
+            ("decisions_max", decisions_max as u64, 1, COUNT_MAX),
+            ("traffic_seconds_max", traffic_seconds_max as u64, 1, COUNT_MAX),
+            ("slots_max", slots_max as u64, 0, 1024),
+            ("policy_versions_max", policy_versions_max as u64, 1, 1024),
+            ("component_bytes_max", component_bytes_max as u64, 0, BYTES_MAX),
+            // An instance that is in a call serves nobody else meanwhile.
+            ("policy_call_ms_max", policy_call_ms_max.into(), 1, 60_000),
+            ("events_max", events_max as u64, 1, COUNT_MAX),
+            ("spans_max", spans_max as u64, 1, COUNT_MAX),
+            ("admin_connections_max", admin_connections_max as u64, 1, COUNT_MAX),
+            ("admin_streams_max", admin_streams_max as u64, 0, COUNT_MAX),
+            ("drain_ms_max", drain_ms_max, 0, MS_MAX),
+        ]
     }
 }

@@ -5,6 +5,7 @@ mod fixture;
 
 mod admin;
 mod bad_input;
+mod check;
 mod failures;
 mod health;
 mod pass_through;
