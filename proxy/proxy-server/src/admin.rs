@@ -6,6 +6,7 @@ mod events;
 mod gate;
 mod policies;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
 use openai_api::ErrorBody;
 use policy_api::Health;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::listen::Answers;
 use crate::proxy::Proxy;
@@ -65,7 +66,7 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/admin/v1/traffic", get(traffic))
         .route("/admin/v1/decisions", get(decisions))
         .route("/admin/v1/policies", get(policies::list))
-        .route("/admin/v1/policies/{slot}", put(policies::put))
+        .route("/admin/v1/policies/{slot}", put(policies::put).delete(policies::remove))
         .route("/admin/v1/policies/{slot}/rollback", post(policies::roll_back))
         .route("/admin/v1/events", get(events::events))
         .route_layer(middleware::from_fn_with_state(proxy.clone(), gate::gate));
@@ -105,9 +106,16 @@ async fn region(State(proxy): State<Arc<Proxy>>) -> Json<RegionDoc> {
     Json(RegionDoc::own(&proxy))
 }
 
-#[derive(Deserialize)]
-struct Seconds {
-    seconds: Option<usize>,
+/// What a path's query says.
+type Asked = Query<BTreeMap<String, String>>;
+
+/// A number that the query may give.
+fn number(Query(asked): &Asked, name: &str, otherwise: usize) -> Result<usize, Response> {
+    let Some(given) = asked.get(name) else { return Ok(otherwise) };
+    given.parse().map_err(|_| {
+        let message = format!("`{name}` is {given:?}; it must be a whole number, 0 or more");
+        error(StatusCode::BAD_REQUEST, ErrorBody::invalid_request(message).param(name))
+    })
 }
 
 #[derive(Serialize)]
@@ -115,14 +123,9 @@ struct Points {
     points: Vec<TrafficDoc>,
 }
 
-async fn traffic(State(proxy): State<Arc<Proxy>>, Query(Seconds { seconds }): Query<Seconds>) -> Json<Points> {
-    let points = proxy.traffic.points(seconds.unwrap_or(TRAFFIC_SECONDS));
-    Json(Points { points: points.iter().map(|point| TrafficDoc::of(point, &proxy)).collect() })
-}
-
-#[derive(Deserialize)]
-struct Limit {
-    limit: Option<usize>,
+async fn traffic(State(proxy): State<Arc<Proxy>>, asked: Asked) -> Result<Json<Points>, Response> {
+    let points = proxy.traffic.points(number(&asked, "seconds", TRAFFIC_SECONDS)?);
+    Ok(Json(Points { points: points.iter().map(|point| TrafficDoc::of(point, &proxy)).collect() }))
 }
 
 #[derive(Serialize)]
@@ -130,9 +133,9 @@ struct Decided {
     decisions: Vec<DecisionDoc>,
 }
 
-async fn decisions(State(proxy): State<Arc<Proxy>>, Query(Limit { limit }): Query<Limit>) -> Json<Decided> {
-    let records = proxy.decisions.newest(limit.unwrap_or(DECISIONS_LIMIT));
-    Json(Decided { decisions: records.into_iter().map(DecisionDoc::of).collect() })
+async fn decisions(State(proxy): State<Arc<Proxy>>, asked: Asked) -> Result<Json<Decided>, Response> {
+    let records = proxy.decisions.newest(number(&asked, "limit", DECISIONS_LIMIT)?);
+    Ok(Json(Decided { decisions: records.into_iter().map(DecisionDoc::of).collect() }))
 }
 
 async fn wrong_method() -> Response {

@@ -165,6 +165,11 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("writing to memory cannot fail");
         text
     }
+
+    /// Shows no more of how full a slot is that is gone. What was counted stays.
+    pub fn forget_slot(&self, slot: &str) {
+        self.gauges.slots.forget(slot);
+    }
 }
 
 impl Gauges {

@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::clock::Clock;
-use crate::config::{Limits, PolicySlot, is_slot_name};
+use crate::config::{Limits, PolicySlot, SLOT_NAME, is_slot_name};
 use crate::metrics::Metrics;
 
 pub(crate) use host::PolicyHost;
@@ -37,6 +37,8 @@ pub(crate) struct Policies {
 #[derive(Clone)]
 pub(crate) struct Slot {
     pub name: String,
+    /// The configuration names it: it is there after every start.
+    is_configured: bool,
     config_json: String,
     on_error: Option<OnError>,
     /// Oldest first.
@@ -68,7 +70,7 @@ pub(crate) struct Version {
 pub(crate) enum SwapError {
     #[error("the component was refused: {0}")]
     Refused(#[from] LoadError),
-    #[error("{0:?} cannot name a slot: use 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`")]
+    #[error("{0:?} cannot name a slot: use {SLOT_NAME}")]
     BadName(String),
     #[error("there are already {slots_max} slots; replace one of them, or raise `limits.slots_max`")]
     TooManySlots { slots_max: usize },
@@ -76,6 +78,8 @@ pub(crate) enum SwapError {
     UnknownSlot(String),
     #[error("slot {0:?} has no earlier version to go back to")]
     NothingBefore(String),
+    #[error("slot {0:?} is in the configuration and would be back after the next start; take it out there")]
+    Configured(String),
     #[error("loading the component failed: {0}")]
     Broke(String),
 }
@@ -122,6 +126,7 @@ impl Policies {
                 .load(&file.slot, &bytes, &file.config_json, None)
                 .map_err(|source| StartError::Load { path: path.clone(), source })?;
             let slot = Slot {
+                is_configured: true,
                 config_json: file.config_json.clone(),
                 on_error: file.on_error,
                 ..Slot::empty(file.slot.clone())
@@ -208,6 +213,20 @@ impl Policies {
         Ok(slot)
     }
 
+    /// Takes a slot out of the chain, and forgets what it kept.
+    pub fn remove(&self, _turn: Turn, name: &str) -> Result<(), SwapError> {
+        let mut slots = self.slots();
+        let at = slots.iter().position(|slot| slot.name == name);
+        let at = at.ok_or_else(|| SwapError::UnknownSlot(name.to_owned()))?;
+        if slots[at].is_configured {
+            return Err(SwapError::Configured(name.to_owned()));
+        }
+        slots.remove(at);
+        self.publish(&slots);
+        self.runtime.forget(name);
+        Ok(())
+    }
+
     fn activate(&self, name: &str, component: Component, source: &'static str) -> Slot {
         let mut slots = self.slots();
         let now = self.clock.now_unix_ms();
@@ -244,6 +263,7 @@ impl Slot {
     fn empty(name: String) -> Slot {
         Slot {
             name,
+            is_configured: false,
             config_json: String::new(),
             on_error: None,
             versions: Vec::new(),

@@ -103,12 +103,16 @@ impl RegionDoc {
 
     fn of_peer(peer: &Peer, now_ms: u64) -> RegionDoc {
         let reading = peer.reading();
+        let reachable = reading.error.is_none();
         let told = reading.region.clone().unwrap_or_default();
         RegionDoc {
             id: peer.id.0,
             name: peer.name.clone(),
             local: false,
-            reachable: reading.error.is_none(),
+            reachable,
+            // As policies see it: nothing can be sent there.
+            queue: if reachable { told.queue } else { 0 },
+            available: if reachable { told.available } else { 0 },
             error: reading.error.clone(),
             rtt_us: reading.rtt_us,
             age_ms: reading.age_ms(now_ms),

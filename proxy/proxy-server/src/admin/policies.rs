@@ -1,6 +1,7 @@
-//! Lists, replaces and rolls back policies.
+//! Lists, replaces, rolls back and removes policies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -8,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::{CONNECTION, HeaderValue};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use openai_api::ErrorBody;
 use policy_runtime::LoadError;
@@ -23,7 +25,7 @@ pub(super) async fn list(State(proxy): State<Arc<Proxy>>) -> Json<PoliciesDoc> {
 }
 
 pub(super) async fn put(State(proxy): State<Arc<Proxy>>, Path(slot): Path<String>, body: Body) -> Response {
-    let bytes = match read(body, proxy.policies.component_bytes_max()).await {
+    let bytes = match read(body, proxy.policies.component_bytes_max(), proxy.limits.body_ms_max).await {
         Ok(bytes) => bytes,
         Err(refusal) => return refusal,
     };
@@ -50,8 +52,29 @@ pub(super) async fn roll_back(State(proxy): State<Arc<Proxy>>, Path(slot): Path<
     answer(&slot, swapped)
 }
 
-async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Response> {
-    match Limited::new(body, bytes_max).collect().await {
+pub(super) async fn remove(State(proxy): State<Arc<Proxy>>, Path(slot): Path<String>) -> Response {
+    let turn = proxy.policies.turn().await;
+    match proxy.policies.remove(turn, &slot) {
+        Ok(()) => {
+            tracing::info!(slot, "slot removed");
+            proxy.metrics.forget_slot(&slot);
+            Json(PoliciesDoc::of(&proxy)).into_response()
+        }
+        Err(refused) => refusal(&slot, &refused),
+    }
+}
+
+async fn read(body: Body, bytes_max: usize, ms_max: u64) -> Result<Bytes, Response> {
+    let whole = tokio::time::timeout(Duration::from_millis(ms_max), Limited::new(body, bytes_max).collect());
+    let Ok(whole) = whole.await else {
+        let message = format!("the component did not arrive within {ms_max} ms (`limits.body_ms_max`)");
+        let mut slow =
+            error(StatusCode::REQUEST_TIMEOUT, ErrorBody::invalid_request(message).code("component_too_slow"));
+        // The rest of it may come yet; nobody reads it.
+        slow.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return Err(slow);
+    };
+    match whole {
         Ok(body) => Ok(body.to_bytes()),
         Err(cause) if cause.is::<LengthLimitError>() => {
             let message = format!("the component is larger than {bytes_max} bytes (`limits.component_bytes_max`)");
@@ -71,12 +94,14 @@ fn answer(slot: &str, swapped: Result<crate::policies::Slot, SwapError>) -> Resp
             tracing::info!(slot, version, "policy activated");
             Json(SlotDoc::of(&changed)).into_response()
         }
-        Err(refused) => {
-            tracing::warn!(slot, error = %refused, "policy not changed");
-            let (status, code) = meaning(&refused);
-            error(status, ErrorBody::invalid_request(refused.to_string()).code(code))
-        }
+        Err(refused) => refusal(slot, &refused),
     }
+}
+
+fn refusal(slot: &str, refused: &SwapError) -> Response {
+    tracing::warn!(slot, error = %refused, "policy not changed");
+    let (status, code) = meaning(refused);
+    error(status, ErrorBody::invalid_request(refused.to_string()).code(code))
 }
 
 fn meaning(refused: &SwapError) -> (StatusCode, &'static str) {
@@ -89,6 +114,7 @@ fn meaning(refused: &SwapError) -> (StatusCode, &'static str) {
         SwapError::BadName(_) => (StatusCode::BAD_REQUEST, "bad_slot_name"),
         SwapError::TooManySlots { .. } => (StatusCode::CONFLICT, "too_many_slots"),
         SwapError::UnknownSlot(_) => (StatusCode::NOT_FOUND, "unknown_slot"),
+        SwapError::Configured(_) => (StatusCode::CONFLICT, "slot_is_configured"),
         SwapError::NothingBefore(_) => (StatusCode::CONFLICT, "nothing_to_roll_back_to"),
     }
 }

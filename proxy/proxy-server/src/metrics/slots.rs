@@ -6,6 +6,9 @@ use prometheus::{IntGauge, IntGaugeVec};
 use crate::metrics::Maker;
 use crate::policies::Policies;
 
+/// Kinds of a policy's failures.
+const FAILURES: [&str; 6] = ["trapped", "deadline_passed", "out_of_fuel", "out_of_memory", "no_instance", "bad_answer"];
+
 /// Read when asked for.
 pub(super) struct SlotGauges {
     instances: IntGaugeVec,
@@ -64,19 +67,39 @@ impl SlotGauges {
         }
     }
 
+    /// Shows no more of a slot that is gone.
+    pub fn forget(&self, slot: &str) {
+        let SlotGauges {
+            instances,
+            instances_max,
+            failures,
+            prefix_blocks,
+            prefix_blocks_max: _,
+            prefix_blocks_evicted,
+            buckets,
+            buckets_max: _,
+            store_bytes,
+            store_bytes_max: _,
+            names,
+            names_max: _,
+        } = self;
+        for gauges in [instances, instances_max, prefix_blocks, prefix_blocks_evicted, buckets, store_bytes, names] {
+            // An error means that nobody has asked for the metrics while the slot was there.
+            let _ = gauges.remove_label_values(&[slot]);
+        }
+        for kind in FAILURES {
+            // The same.
+            let _ = failures.remove_label_values(&[slot, kind]);
+        }
+    }
+
     fn read_version(&self, slot: &str, instances: Instances, faults: Faults) {
         let Instances { busy, idle: _, max } = instances;
         self.instances.with_label_values(&[slot]).set(busy as i64);
         self.instances_max.with_label_values(&[slot]).set(max as i64);
         let Faults { trapped, deadline_passed, out_of_fuel, out_of_memory, no_instance, bad_answer } = faults;
-        for (kind, count) in [
-            ("trapped", trapped),
-            ("deadline_passed", deadline_passed),
-            ("out_of_fuel", out_of_fuel),
-            ("out_of_memory", out_of_memory),
-            ("no_instance", no_instance),
-            ("bad_answer", bad_answer),
-        ] {
+        let counts = [trapped, deadline_passed, out_of_fuel, out_of_memory, no_instance, bad_answer];
+        for (kind, count) in FAILURES.into_iter().zip(counts) {
             self.failures.with_label_values(&[slot, kind]).set(count as i64);
         }
     }

@@ -45,6 +45,39 @@ async fn a_token_is_wanted_where_one_is_configured() {
 }
 
 #[tokio::test]
+async fn a_query_that_is_no_number_is_refused_in_the_apis_shape() {
+    let proxy = Proxy::start("").await;
+    for (path, name) in [
+        ("/admin/v1/decisions?limit=-1", "limit"),
+        ("/admin/v1/decisions?limit=abc", "limit"),
+        ("/admin/v1/decisions?limit=", "limit"),
+        ("/admin/v1/traffic?seconds=x", "seconds"),
+    ] {
+        let answer = proxy.admin(Method::GET, path, "").await;
+        assert_eq!(answer.status(), 400, "{path}");
+        let error: serde_json::Value = serde_json::from_str(&text(answer).await).unwrap();
+        assert_eq!(error["error"]["param"], name, "{error}");
+    }
+    assert_eq!(proxy.admin(Method::GET, "/admin/v1/decisions?limit=1&other=x", "").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_region_that_is_gone_has_nothing_available() {
+    let there = Replica::start().await;
+    let mut eu = Proxy::over(&[&there]).await;
+    let peer = format!(
+        "[[region_peer]]\nname = \"eu\"\ndata_url = \"http://{}\"\nadmin_url = \"http://{}\"\n",
+        eu.bound.data, eu.bound.admin
+    );
+    let us = Proxy::start(&peer).await;
+    us.until("fleet", |fleet| fleet["regions"][1]["available"] == 1).await;
+    eu.stop().await.unwrap().unwrap();
+    let fleet = us.until("fleet", |fleet| fleet["regions"][1]["reachable"] == false).await;
+    assert_eq!(fleet["regions"][1]["available"], 0);
+    assert_eq!(fleet["regions"][1]["replicas"][0]["name"], "r0", "what was last known of it is still shown");
+}
+
+#[tokio::test]
 async fn a_page_of_another_site_changes_nothing() {
     let proxy = Proxy::start("").await;
     let client = Client::builder(TokioExecutor::new()).build_http();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use http::Method;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fixture::guest::{admit_trapping, denying, hold_while_first_is_busy, placing, region, replica};
 use crate::fixture::{Proxy, Replica, replicas, shown, text};
@@ -110,6 +110,37 @@ async fn a_rollback_never_leads_to_what_was_rolled_back_from() {
 }
 
 #[tokio::test]
+async fn a_slot_that_was_put_can_be_taken_out_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let component = folder.path().join("passes.wasm");
+    std::fs::write(&component, placing("passes", "(i32.const 4)")).unwrap();
+    let proxy = Proxy::start(&format!("[[policy]]\nslot = \"kept\"\ncomponent = {component:?}\n")).await;
+    let remove = async |slot: &str| proxy.admin(Method::DELETE, &format!("/admin/v1/policies/{slot}"), "").await;
+    let instances = "headworks_proxy_policy_instances_max{slot=\"placemnt\"}";
+    put(&proxy, "placemnt", placing("mistyped", &replica(0))).await;
+    assert_eq!(proxy.metric(instances).await, 64.0);
+    let answer = remove("placemnt").await;
+    assert_eq!(answer.status(), 200);
+    let left: Value = serde_json::from_str(&text(answer).await).unwrap();
+    assert_eq!(left["chain"].as_array().unwrap().len(), 1);
+    assert_eq!(left, proxy.document("/admin/v1/policies").await);
+    assert_eq!(proxy.metric(instances).await, 0.0);
+    assert_eq!(remove("placemnt").await.status(), 404);
+    assert_eq!(remove("kept").await.status(), 409, "it would be there again after the next start");
+    let again = put(&proxy, "placemnt", placing("mistyped", &replica(0))).await;
+    assert_eq!(active(&again)["number"], 1, "nothing was kept of it");
+}
+
+#[tokio::test]
+async fn a_step_in_a_path_names_no_slot() {
+    let proxy = Proxy::start("").await;
+    for name in ["%2e", "%2e%2e", "a%2fb"] {
+        let answer = proxy.admin(Method::PUT, &format!("/admin/v1/policies/{name}"), placing("x", &replica(0))).await;
+        assert_eq!(answer.status(), 400, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_upload_is_carried_out_though_its_client_leaves() {
     let proxy = Proxy::start("").await;
     // Some tens of milliseconds for each of the self-check's calls.
@@ -128,6 +159,17 @@ async fn an_upload_is_carried_out_though_its_client_leaves() {
     drop(client);
     while is_swapping().await {}
     assert_eq!(chain().await[0]["slot"], "placement");
+}
+
+#[tokio::test]
+async fn an_upload_that_never_ends_is_broken_off() {
+    let proxy = Proxy::start("limits.body_ms_max = 50").await;
+    let mut client = tokio::net::TcpStream::connect(proxy.bound.admin).await.unwrap();
+    let head = b"PUT /admin/v1/policies/placement HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nx";
+    client.write_all(head).await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("component_too_slow"), "{answer}");
 }
 
 #[tokio::test]
