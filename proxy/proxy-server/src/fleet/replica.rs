@@ -121,6 +121,12 @@ impl Replica {
         recovered
     }
 
+    /// Whether it was away, or now says another name: what it served before says nothing of what it serves now.
+    pub fn may_be_another(&self, state: &ReplicaState) -> bool {
+        let reading = self.reading();
+        reading.health_error.is_some() || reading.state.model != state.model
+    }
+
     /// Takes the list of models.
     pub fn serves(&self, models: ModelList) {
         let mut reading = self.reading();

@@ -1,5 +1,7 @@
 //! What the proxy learns by looking: health, load, draining.
 
+use http::Method;
+
 use crate::fixture::{Proxy, Replica, replicas, shown};
 
 #[tokio::test]
@@ -24,6 +26,34 @@ async fn one_that_recovers_takes_traffic_again() {
     proxy.until_healthy(1).await;
     let (answer, ()) = tokio::join!(proxy.chat(), async { replica.asked().await.answer(200, "{}") });
     assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn one_that_comes_back_is_asked_for_its_models_anew() {
+    let replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    replica.set_healthy(false);
+    proxy.until_healthy(0).await;
+    replica.set_models(&["other"]);
+    replica.set_healthy(true);
+    proxy.until_healthy(1).await;
+    let other = proxy.send(proxy.request(Method::GET, "/v1/models/other", "")).await;
+    assert_eq!(other.status(), 200);
+    let answer = proxy.chat().await;
+    assert_eq!(answer.status(), 404, "{}", shown(answer).await);
+}
+
+#[tokio::test]
+async fn one_that_says_another_model_is_asked_for_its_models_anew() {
+    let replica = Replica::start().await;
+    replica.set_state(r#"{"model":"tiny"}"#);
+    let proxy = Proxy::over(&[&replica]).await;
+    replica.set_models(&["other"]);
+    replica.set_state(r#"{"model":"other"}"#);
+    // The first of these may have been under way, and the last may not have ended.
+    replica.looked(3).await;
+    let other = proxy.send(proxy.request(Method::GET, "/v1/models/other", "")).await;
+    assert_eq!(other.status(), 200);
 }
 
 #[tokio::test]
