@@ -6,10 +6,14 @@ use std::sync::Arc;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 
 use crate::exchange::{ClientBody, Refusal, exchange};
 use crate::listen::Answers;
 use crate::proxy::Proxy;
+
+/// What stands before a model's id in the path of its own object.
+const MODEL: &str = "/v1/models/";
 
 /// Answers on the data port.
 #[derive(Clone)]
@@ -22,10 +26,10 @@ impl Answers for Data {
         let Data(proxy) = self;
         async move {
             match (request.method(), request.uri().path()) {
-                (&Method::GET, "/v1/models") => models(&proxy),
-                (&Method::GET, path) if path.starts_with("/v1/models/") => model(&proxy, &path["/v1/models/".len()..]),
+                (&Method::GET | &Method::HEAD, "/v1/models") => models(&proxy),
+                (&Method::GET | &Method::HEAD, path) if path.starts_with(MODEL) => model(&proxy, &path[MODEL.len()..]),
                 (_, path) if path.starts_with("/v1/") => exchange(proxy, request).await,
-                (&Method::GET, "/health") => Response::new(ClientBody::whole("ok")),
+                (&Method::GET | &Method::HEAD, "/health") => Response::new(ClientBody::whole("ok")),
                 (_, path) => Refusal::UnknownPath { path: path.to_owned() }.answer(),
             }
         }
@@ -39,9 +43,11 @@ fn models(proxy: &Proxy) -> Response<ClientBody> {
 }
 
 fn model(proxy: &Proxy, id: &str) -> Response<ClientBody> {
+    // Clients write the slash of `org/name` as it is or as `%2F`.
+    let id = percent_decode_str(id).decode_utf8_lossy();
     match proxy.fleet.models().into_iter().find(|model| model.id == id) {
         Some(model) => json(model.object.get().to_owned()),
-        None => Refusal::UnknownModel { model: id.to_owned() }.answer(),
+        None => Refusal::UnknownModel { model: id.into_owned() }.answer(),
     }
 }
 

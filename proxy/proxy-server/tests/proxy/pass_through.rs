@@ -146,6 +146,32 @@ async fn models_are_merged_over_the_healthy_replicas() {
 }
 
 #[tokio::test]
+async fn a_models_slash_is_read_however_it_is_written() {
+    let replica = Replica::serving(&["org/näme"]).await;
+    let proxy = Proxy::over(&[&replica]).await;
+    for path in ["/v1/models/org/n%C3%A4me", "/v1/models/org%2Fn%C3%A4me", "/v1/models/org%2fn%c3%a4me"] {
+        let answer = proxy.send(proxy.request(Method::GET, path, "")).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_eq!(text(answer).await, r#"{"id":"org/näme","object":"model","owned_by":"test"}"#);
+    }
+    let none = proxy.send(proxy.request(Method::GET, "/v1/models/org%252Fn%C3%A4me", "")).await;
+    assert_eq!(none.status(), 404, "what is decoded is not decoded again");
+}
+
+#[tokio::test]
+async fn what_can_be_got_can_be_asked_for_its_head() {
+    let replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    for path in ["/health", "/v1/models", "/v1/models/tiny"] {
+        let got = proxy.send(proxy.request(Method::GET, path, "")).await;
+        let head = proxy.send(proxy.request(Method::HEAD, path, "")).await;
+        assert_eq!(head.status(), 200, "{path}");
+        assert_eq!(head.headers().get("content-length"), got.headers().get("content-length"), "{path}");
+        assert!(body(head).await.is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_goes_where_its_model_is() {
     let (mut one, mut two) = (Replica::serving(&["a"]).await, Replica::serving(&["b"]).await);
     let proxy = Proxy::over(&[&one, &two]).await;
