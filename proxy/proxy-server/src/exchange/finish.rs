@@ -330,6 +330,10 @@ impl Journal {
         }
     }
 
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::of(&self.record.endpoint)
+    }
+
     pub fn id(&self) -> u64 {
         self.record.id
     }

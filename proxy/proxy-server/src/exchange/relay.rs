@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, Response, StatusCode, response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
@@ -16,9 +16,13 @@ use tokio::time::Sleep;
 use crate::exchange::finish::{Journal, Outcome};
 use crate::exchange::hops::{REQUEST_ID, strip};
 use crate::exchange::peek::Peek;
+use crate::exchange::read_request::Endpoint;
 use crate::exchange::refusal::error_event;
 use crate::exchange::send::Answer;
 use crate::upstream::in_words;
+
+/// The content type of a stream of events.
+const EVENTS: &str = "text/event-stream";
 
 /// A body on its way to a client of the data port.
 pub(crate) enum ClientBody {
@@ -38,12 +42,24 @@ pub(crate) struct Relay {
     first: Option<Frame<Bytes>>,
     /// `None` once the answer has ended.
     upstream: Option<Incoming>,
-    /// No more bytes than these may follow: the head has said how many there are.
-    length_told: bool,
+    end: End,
     silence: Silence,
     status: StatusCode,
     peek: Peek,
     journal: Journal,
+}
+
+/// How the head has said that the body's end is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By its length: no more bytes than these may follow.
+    Length,
+    /// By a last chunk.
+    Chunk,
+    /// By the connection's end, which may also be the replica's.
+    Close,
+    /// The same, but of a stream that says `[DONE]` before it ends.
+    DoneThenClose,
 }
 
 /// Ends when the replica has sent nothing for too long.
@@ -55,30 +71,45 @@ struct Silence {
 /// Begins to relay an answer.
 pub(crate) fn relay(mut journal: Journal, answer: Answer) -> Response<ClientBody> {
     let Answer { mut head, first, body } = answer;
+    let end = end_of(&head, journal.endpoint());
     strip(&mut head.headers);
     if !head.headers.contains_key(&REQUEST_ID) {
         head.headers.insert(REQUEST_ID, journal.request_id().clone());
     }
     journal.relays(head.status);
     let peek = peek_for(&head.headers, journal.peek_bytes_max());
-    let length_told = head.headers.contains_key(CONTENT_LENGTH);
     let silence = Silence::of(journal.silence_max());
-    let relay = Relay { first, upstream: Some(body), length_told, silence, status: head.status, peek, journal };
+    let relay = Relay { first, upstream: Some(body), end, silence, status: head.status, peek, journal };
     Response::from_parts(head, ClientBody::Relay(Box::new(relay)))
 }
 
 fn peek_for(headers: &HeaderMap, bytes_max: usize) -> Peek {
-    let is = |kind: &str| {
-        headers.get(CONTENT_TYPE).is_some_and(|value| {
-            value.as_bytes().get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes()))
-        })
-    };
     match headers.contains_key(CONTENT_ENCODING) {
         true => Peek::opaque(),
-        false if is("text/event-stream") => Peek::events(bytes_max),
-        false if is("application/json") => Peek::document(bytes_max),
+        false if is_of(headers, EVENTS) => Peek::events(bytes_max),
+        false if is_of(headers, "application/json") => Peek::document(bytes_max),
         false => Peek::opaque(),
     }
+}
+
+fn end_of(head: &response::Parts, endpoint: Endpoint) -> End {
+    let response::Parts { status, headers, .. } = head;
+    let says_done = matches!(endpoint, Endpoint::Chat | Endpoint::Completions)
+        && status.is_success()
+        && is_of(headers, EVENTS)
+        && !headers.contains_key(CONTENT_ENCODING);
+    match headers.contains_key(CONTENT_LENGTH) {
+        true => End::Length,
+        false if headers.contains_key(TRANSFER_ENCODING) => End::Chunk,
+        false if says_done => End::DoneThenClose,
+        false => End::Close,
+    }
+}
+
+fn is_of(headers: &HeaderMap, kind: &str) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        value.as_bytes().get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes()))
+    })
 }
 
 impl ClientBody {
@@ -126,6 +157,10 @@ impl Relay {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => self.broke_off(&in_words(&error)),
+            // Nothing but the missing `[DONE]` tells this end from a death.
+            None if self.end == End::DoneThenClose && !self.peek.is_done() && !self.peek.has_error() => {
+                self.broke_off("it closed the connection before [DONE]")
+            }
             None => {
                 self.ended();
                 Poll::Ready(None)
@@ -158,7 +193,7 @@ impl Relay {
         self.journal.died(error);
         self.journal.close(Outcome::Failed, Some(self.status), Some(self.peek.end()));
         match self.peek.before_own_event() {
-            Some(before) if !self.length_told => {
+            Some(before) if self.end != End::Length => {
                 let mut event = before.as_bytes().to_vec();
                 event.extend_from_slice(&error_event("the replica broke off in the middle of its answer; try again"));
                 Poll::Ready(Some(Ok(Frame::data(event.into()))))

@@ -175,6 +175,33 @@ async fn a_replica_that_closes_after_done_without_the_last_chunk_has_finished() 
     assert_eq!(proxy.metric("headworks_proxy_midstream_deaths_total").await, 0.0);
 }
 
+/// What becomes of a stream whose end only the connection's end tells, and what the client reads of it.
+async fn closed_after(events: &[&str]) -> (String, serde_json::Value) {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    let (answer, ()) = tokio::join!(proxy.post("/v1/chat/completions", STREAM), async {
+        let head = http::Response::builder().version(http::Version::HTTP_10);
+        let frames = replica.asked().await.begin(head.header("content-type", "text/event-stream"));
+        events.iter().for_each(|event| frames.send(event));
+    });
+    let text = crate::fixture::text(answer).await;
+    let decisions = proxy.until("decisions", |all| all[0]["outcome"] != "running").await;
+    (text, decisions[0]["outcome"].clone())
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_before_done_is_a_death() {
+    let (text, outcome) = closed_after(&[ROLE, HELLO]).await;
+    assert_eq!(outcome, "failed");
+    assert!(text.starts_with(&[ROLE, HELLO].concat()) && text.contains("replica_failed"), "{text}");
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_after_done_ends_a_finished_stream() {
+    let (text, outcome) = closed_after(&[ROLE, HELLO, DONE]).await;
+    assert_eq!((text, outcome), ([ROLE, HELLO, DONE].concat(), json!("finished")));
+}
+
 #[tokio::test]
 async fn a_replica_that_falls_silent_in_mid_stream_is_as_one_that_died() {
     let mut replica = Replica::start().await;
