@@ -173,7 +173,11 @@ fn failed(proxy: &Proxy, journal: &mut Journal, placed: &Placed, broke: Broke) -
         Failure::TooSlow => "did not answer in time",
         _ => "broke off before its answer began",
     };
-    let message = format!("the replica {name} {what}; try again");
+    let whom = match placed {
+        Placed::Replica(_) => "replica",
+        Placed::Region { .. } => "region",
+    };
+    let message = format!("the {whom} {name} {what}; try again");
     Failed { failure, refusal: Refusal::ReplicaFailed { failure, message } }
 }
 

@@ -1,5 +1,8 @@
 //! Replicas that fail: before the first byte another one answers, and when there is none the client is told.
 
+use http::Method;
+
+use crate::fixture::guest::{placing, region};
 use crate::fixture::{Proxy, Replica, replicas, shown, text};
 
 /// The replica among two that is asked, and the other.
@@ -64,6 +67,18 @@ async fn when_all_break_the_client_is_told() {
     let proxy = Proxy::over(&[&replica]).await;
     let (answer, ()) = tokio::join!(proxy.chat(), async { replica.asked().await.break_off() });
     insta::assert_snapshot!(shown(answer).await);
+}
+
+#[tokio::test]
+async fn a_region_that_is_gone_is_told_as_a_region() {
+    let here = Replica::start().await;
+    let gone =
+        "[[region_peer]]\nname = \"eu\"\ndata_url = \"http://127.0.0.1:1\"\nadmin_url = \"http://127.0.0.1:1\"\n";
+    let proxy = Proxy::start(&format!("limits.tries_max = 1\n{gone}{}", replicas([&here]))).await;
+    proxy.until_healthy(1).await;
+    let put = proxy.admin(Method::PUT, "/admin/v1/policies/placement", placing("away", &region(1))).await;
+    assert_eq!(put.status(), 200);
+    insta::assert_snapshot!(shown(proxy.chat().await).await);
 }
 
 #[tokio::test]
