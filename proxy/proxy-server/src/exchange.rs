@@ -25,6 +25,7 @@ use finish::Journal;
 
 pub(crate) use authenticate::{Tenant, authenticate};
 pub(crate) use finish::Outcome;
+pub(crate) use hops::ADDED_MAX as HEADERS_ADDED_MAX;
 pub(crate) use read_request::{ReadRequest, read_request};
 pub(crate) use refusal::Refusal;
 pub(crate) use relay::ClientBody;

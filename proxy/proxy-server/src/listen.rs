@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Limits, TlsFiles};
+use crate::exchange::HEADERS_ADDED_MAX;
 use crate::tasks::Stopping;
 use patient::Patient;
 
@@ -84,7 +85,8 @@ impl Bounds {
     pub fn of(limits: &Limits) -> Bounds {
         Bounds {
             header_bytes_max: limits.header_bytes_max,
-            headers_max: limits.headers_max,
+            // What another region's proxy adds is no more of its client's.
+            headers_max: limits.headers_max.saturating_add(HEADERS_ADDED_MAX),
             header_time_max: Duration::from_millis(limits.header_ms_max),
             silence_time_max: Duration::from_millis(limits.silence_ms_max),
         }

@@ -16,6 +16,26 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+const OWN_LEN: usize = 4;
+
+/// What this proxy adds, or writes anew where a client has it; its clients' bound leaves these out, so that a request
+/// with as many headers as may be also passes the same bound of another region's proxy.
+const OWN: [HeaderName; OWN_LEN] = [
+    REQUEST_ID,
+    HeaderName::from_static(HOP),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];
+
+/// Most headers that this proxy adds to a request: its own, and `host` and `content-length` where there were none.
+pub(crate) const ADDED_MAX: usize = OWN_LEN + 2;
+
+/// Headers of a request, but for those that proxies write themselves.
+pub(crate) fn count_of_clients(headers: &HeaderMap) -> usize {
+    let own: usize = OWN.iter().map(|name| headers.get_all(name).iter().count()).sum();
+    headers.len() - own
+}
+
 /// RFC 9110, section 7.6.1: these are about one connection, not about the message.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use crate::base_url::PATH_BYTES_MAX;
 use crate::config::Limits;
 use crate::exchange::Refusal;
+use crate::exchange::hops::count_of_clients;
 use crate::wire::{RequestFields, read_request_fields};
 
 /// A client that has begun to send too much rarely reads an answer before it has sent all, so we take in this many
@@ -65,6 +66,9 @@ impl Endpoint {
 pub(crate) async fn read_request(request: Request<Incoming>, limits: &Limits) -> Result<ReadRequest, Refusal> {
     let (head, body) = request.into_parts();
     check_path(&head.uri)?;
+    if count_of_clients(&head.headers) > limits.headers_max {
+        return Err(Refusal::TooManyHeaders { headers_max: limits.headers_max });
+    }
     let endpoint = Endpoint::of(head.uri.path());
     if endpoint != Endpoint::Other && head.method != Method::POST {
         return Err(Refusal::WrongMethod { path: head.uri.path().to_owned() });

@@ -33,6 +33,9 @@ pub(crate) enum Refusal {
     },
     PathTooLong,
     DotSegments,
+    TooManyHeaders {
+        headers_max: usize,
+    },
     UnknownModel {
         model: String,
     },
@@ -64,6 +67,7 @@ impl Refusal {
         match self {
             Refusal::BadBody(_) | Refusal::ClientBroke(_) | Refusal::DotSegments => StatusCode::BAD_REQUEST,
             Refusal::PathTooLong => StatusCode::URI_TOO_LONG,
+            Refusal::TooManyHeaders { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Refusal::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -99,6 +103,7 @@ impl Refusal {
             Refusal::UnknownPath { .. } => "unknown_path",
             Refusal::PathTooLong => "path_too_long",
             Refusal::DotSegments => "dot_segments",
+            Refusal::TooManyHeaders { .. } => "too_many_headers",
             Refusal::UnknownModel { .. } => "model_not_found",
             Refusal::Denied(_) => "denied",
             Refusal::TooManyInFlight { .. } => "too_many_in_flight",
@@ -167,6 +172,10 @@ impl Refusal {
             .code(code),
             Refusal::DotSegments => {
                 ErrorBody::invalid_request("the path has `.` or `..` segments; write it without them").code(code)
+            }
+            Refusal::TooManyHeaders { headers_max } => {
+                ErrorBody::invalid_request(format!("the request has more than {headers_max} headers; send fewer"))
+                    .code(code)
             }
             Refusal::UnknownModel { model } => ErrorBody::invalid_request(format!(
                 "the model {:?} does not exist here; GET /v1/models lists those that do",

@@ -1,10 +1,10 @@
 //! What clients get wrong, and what they are told: OpenAI's error shape.
 
-use http::Method;
+use http::{HeaderName, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::{Proxy, Replica, replicas, shown};
+use crate::fixture::{CHAT, Proxy, Replica, replicas, shown};
 
 #[tokio::test]
 async fn errors_say_what_to_change() {
@@ -38,6 +38,33 @@ async fn errors_say_what_to_change() {
     all += &format!("# too large\n{}\n", shown(too_large).await);
     insta::assert_snapshot!(all);
     assert!(replica.is_idle(), "no bad request reaches a replica");
+}
+
+#[tokio::test]
+async fn what_proxies_write_is_no_more_of_the_clients_headers() {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    replica.answer_all("{}");
+    // `host`, `content-type` and `content-length` are three more.
+    let request = |headers: usize| {
+        let mut request = proxy.request(Method::POST, "/v1/chat/completions", CHAT);
+        for header in 3..headers {
+            request.headers_mut().insert(format!("x-{header}").parse::<HeaderName>().unwrap(), 1.into());
+        }
+        request
+    };
+    assert_eq!(proxy.send(request(100)).await.status(), 200);
+    let mut forwarded = request(100);
+    for (name, value) in [
+        ("x-request-id", "mine"),
+        ("x-headworks-hop", "1"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("tracestate", "a=b"),
+    ] {
+        forwarded.headers_mut().insert(name, value.parse().unwrap());
+    }
+    assert_eq!(proxy.send(forwarded).await.status(), 200);
+    insta::assert_snapshot!(shown(proxy.send(request(101)).await).await);
 }
 
 #[tokio::test]
