@@ -109,13 +109,26 @@ async fn region(State(proxy): State<Arc<Proxy>>) -> Json<RegionDoc> {
 /// What a path's query says.
 type Asked = Query<BTreeMap<String, String>>;
 
-/// A number that the query may give.
-fn number(Query(asked): &Asked, name: &str, otherwise: usize) -> Result<usize, Response> {
-    let Some(given) = asked.get(name) else { return Ok(otherwise) };
-    given.parse().map_err(|_| {
+/// What the query gives where a number is wanted.
+struct NotANumber {
+    name: &'static str,
+    given: String,
+}
+
+impl IntoResponse for NotANumber {
+    fn into_response(self) -> Response {
+        let NotANumber { name, given } = self;
         let message = format!("`{name}` is {given:?}; it must be a whole number, 0 or more");
         error(StatusCode::BAD_REQUEST, ErrorBody::invalid_request(message).param(name))
-    })
+    }
+}
+
+/// A number that the query may give.
+fn number(Query(asked): &Asked, name: &'static str, otherwise: usize) -> Result<usize, NotANumber> {
+    match asked.get(name) {
+        None => Ok(otherwise),
+        Some(given) => given.parse().map_err(|_| NotANumber { name, given: given.clone() }),
+    }
 }
 
 #[derive(Serialize)]
@@ -123,7 +136,7 @@ struct Points {
     points: Vec<TrafficDoc>,
 }
 
-async fn traffic(State(proxy): State<Arc<Proxy>>, asked: Asked) -> Result<Json<Points>, Response> {
+async fn traffic(State(proxy): State<Arc<Proxy>>, asked: Asked) -> Result<Json<Points>, NotANumber> {
     let points = proxy.traffic.points(number(&asked, "seconds", TRAFFIC_SECONDS)?);
     Ok(Json(Points { points: points.iter().map(|point| TrafficDoc::of(point, &proxy)).collect() }))
 }
@@ -133,7 +146,7 @@ struct Decided {
     decisions: Vec<DecisionDoc>,
 }
 
-async fn decisions(State(proxy): State<Arc<Proxy>>, asked: Asked) -> Result<Json<Decided>, Response> {
+async fn decisions(State(proxy): State<Arc<Proxy>>, asked: Asked) -> Result<Json<Decided>, NotANumber> {
     let records = proxy.decisions.newest(number(&asked, "limit", DECISIONS_LIMIT)?);
     Ok(Json(Decided { decisions: records.into_iter().map(DecisionDoc::of).collect() }))
 }
