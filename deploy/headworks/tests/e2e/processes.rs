@@ -41,16 +41,12 @@ pub fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("headworks-e2e-").tempdir().unwrap()
 }
 
-/// The embedded tiny model's folder, made once per test process.
-pub fn tiny_model() -> &'static Path {
-    static MODEL_DIR: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let made = MODEL_DIR.get_or_init(|| {
-        let dir = folder();
-        let made = headworks().args(["model", "synth", "--preset", "tiny", "--out"]).arg(dir.path()).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        dir
-    });
-    made.path()
+/// A folder with a synthetic model.
+fn model(preset: &str) -> tempfile::TempDir {
+    let dir = folder();
+    let made = headworks().args(["model", "synth", "--preset", preset, "--out"]).arg(dir.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    dir
 }
 
 /// Waits until `holds` gives something.
@@ -152,11 +148,25 @@ fn drained(stderr: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// An engine over the tiny model.
+/// An engine over the tiny model, made once per test process: thousands of tokens a second.
 #[track_caller]
 pub fn engine(flags: &[&str]) -> Server {
+    static TINY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    engine_over(TINY.get_or_init(|| model("tiny")).path(), flags)
+}
+
+/// An engine over the small model, for streams that must still run when the test does something about them: `LONG`
+/// takes it seconds.
+#[track_caller]
+pub fn slow_engine() -> Server {
+    static SMALL: OnceLock<tempfile::TempDir> = OnceLock::new();
+    engine_over(SMALL.get_or_init(|| model("small")).path(), &[])
+}
+
+#[track_caller]
+fn engine_over(model_dir: &Path, flags: &[&str]) -> Server {
     let mut command = headworks();
-    command.arg("engine").arg("--model").arg(tiny_model());
+    command.arg("engine").arg("--model").arg(model_dir);
     Server::start(command.args(["--listen", "127.0.0.1:0", "--name", MODEL]).args(flags))
 }
 
