@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONNECTION, HeaderValue};
+use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use openai_api::ErrorBody;
 use policy_runtime::LoadError;
@@ -20,11 +21,28 @@ use crate::policies::SwapError;
 use crate::proxy::Proxy;
 use crate::tasks;
 
+/// The slot that a path names. Whether it may have that name is the chain's to say.
+pub(super) struct SlotName(String);
+
+impl FromRequestParts<Arc<Proxy>> for SlotName {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, proxy: &Arc<Proxy>) -> Result<SlotName, Response> {
+        match Path::from_request_parts(parts, proxy).await {
+            Ok(Path(slot)) => Ok(SlotName(slot)),
+            Err(wrong) => {
+                let body = ErrorBody::invalid_request(wrong.body_text()).code("bad_slot_name");
+                Err(error(StatusCode::BAD_REQUEST, body))
+            }
+        }
+    }
+}
+
 pub(super) async fn list(State(proxy): State<Arc<Proxy>>) -> Json<PoliciesDoc> {
     Json(PoliciesDoc::of(&proxy))
 }
 
-pub(super) async fn put(State(proxy): State<Arc<Proxy>>, Path(slot): Path<String>, body: Body) -> Response {
+pub(super) async fn put(State(proxy): State<Arc<Proxy>>, SlotName(slot): SlotName, body: Body) -> Response {
     let bytes = match read(body, proxy.policies.component_bytes_max(), proxy.limits.body_ms_max).await {
         Ok(bytes) => bytes,
         Err(refusal) => return refusal,
@@ -43,7 +61,7 @@ pub(super) async fn put(State(proxy): State<Arc<Proxy>>, Path(slot): Path<String
     swap.await.unwrap_or_else(|broke| error(StatusCode::INTERNAL_SERVER_ERROR, ErrorBody::server(broke.to_string())))
 }
 
-pub(super) async fn roll_back(State(proxy): State<Arc<Proxy>>, Path(slot): Path<String>) -> Response {
+pub(super) async fn roll_back(State(proxy): State<Arc<Proxy>>, SlotName(slot): SlotName) -> Response {
     let turn = proxy.policies.turn().await;
     let swapped = proxy.policies.roll_back(turn, &slot);
     if swapped.is_ok() {
@@ -52,7 +70,7 @@ pub(super) async fn roll_back(State(proxy): State<Arc<Proxy>>, Path(slot): Path<
     answer(&slot, swapped)
 }
 
-pub(super) async fn remove(State(proxy): State<Arc<Proxy>>, Path(slot): Path<String>) -> Response {
+pub(super) async fn remove(State(proxy): State<Arc<Proxy>>, SlotName(slot): SlotName) -> Response {
     let turn = proxy.policies.turn().await;
     match proxy.policies.remove(turn, &slot) {
         Ok(()) => {

@@ -132,11 +132,13 @@ async fn a_slot_that_was_put_can_be_taken_out_again() {
 }
 
 #[tokio::test]
-async fn a_step_in_a_path_names_no_slot() {
+async fn only_one_step_of_a_path_names_a_slot() {
     let proxy = Proxy::start("").await;
-    for name in ["%2e", "%2e%2e", "a%2fb"] {
+    for name in ["%2e", "%2e%2e", "a%2fb", "%ff"] {
         let answer = proxy.admin(Method::PUT, &format!("/admin/v1/policies/{name}"), placing("x", &replica(0))).await;
         assert_eq!(answer.status(), 400, "{name}");
+        let error: Value = serde_json::from_str(&text(answer).await).unwrap();
+        assert_eq!(error["error"]["code"], "bad_slot_name", "{error}");
     }
 }
 
