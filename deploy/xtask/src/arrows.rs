@@ -20,6 +20,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xtask", &[]),
     ("dispatch", &["policy-api"]),
     ("policy-runtime", &["policy-api"]),
+    ("policy-simulator", &["dispatch", "policy-api", "policy-runtime", "engine-scheduler", "engine-kv"]),
+    ("policy-cli", &["dispatch", "policy-simulator", "policy-runtime", "policy-api"]),
+    ("bench-micro", &["dispatch", "policy-api", "policy-runtime"]),
     ("engine-scheduler", &["engine-kv"]),
     ("engine-cpu", &["engine-backend"]),
     ("engine-model", &["engine-backend"]),
@@ -28,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "engine-server",
         &["openai-api", "engine-kv", "engine-scheduler", "engine-backend", "engine-cpu", "engine-model", "telemetry"],
     ),
-    ("headworks", &["proxy-server", "engine-server", "engine-model", "bench-load", "telemetry"]),
+    ("headworks", &["proxy-server", "engine-server", "engine-model", "policy-cli", "bench-load", "telemetry"]),
 ];
 
 /// Libraries that only these crates may import.

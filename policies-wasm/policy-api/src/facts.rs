@@ -13,6 +13,8 @@ pub const BLOCK_BYTES: usize = 256;
 pub struct RequestFacts {
     /// Unique in this process.
     pub id: u64,
+    /// The path asked for, e.g. `/v1/chat/completions`.
+    pub endpoint: String,
     /// The model asked for.
     pub model: String,
     /// Who asks; "anonymous" where no key names a tenant.

@@ -66,6 +66,8 @@ pub struct ReplicaRow {
     pub tpot_us: u32,
     /// Relative capacity; 100 is ordinary.
     pub weight: u32,
+    /// Estimated prompt tokens of the requests sent there whose first token is still to come.
+    pub prefill_tokens: u32,
 }
 
 /// One region, as the one who fills a [`FleetView`] knows it.
@@ -118,6 +120,8 @@ pub struct FleetView {
     pub tpot_us: Vec<u32>,
     /// See [`ReplicaRow::weight`].
     pub weight: Vec<u32>,
+    /// See [`ReplicaRow::prefill_tokens`].
+    pub prefill_tokens: Vec<u32>,
     /// The regions.
     pub regions: Regions,
 }
@@ -177,6 +181,49 @@ impl FleetView {
         (0..self.len()).any(|row| self.takes_work(row))
     }
 
+    /// The same moment with only these rows, in this order, under another version. The regions stay.
+    pub fn select(&self, version: u64, rows: &[usize]) -> FleetView {
+        let take = |column: &[u32]| rows.iter().map(|row| column[*row]).collect();
+        let FleetView {
+            version: _,
+            id,
+            region,
+            running,
+            waiting,
+            kv_blocks_used,
+            kv_blocks_total,
+            prefix_hit_permille,
+            health,
+            draining,
+            role,
+            age_ms,
+            ttft_us,
+            tpot_us,
+            weight,
+            prefill_tokens,
+            regions,
+        } = self;
+        FleetView {
+            version,
+            id: take(id),
+            region: take(region),
+            running: take(running),
+            waiting: take(waiting),
+            kv_blocks_used: take(kv_blocks_used),
+            kv_blocks_total: take(kv_blocks_total),
+            prefix_hit_permille: take(prefix_hit_permille),
+            health: take(health),
+            draining: take(draining),
+            role: take(role),
+            age_ms: take(age_ms),
+            ttft_us: take(ttft_us),
+            tpot_us: take(tpot_us),
+            weight: take(weight),
+            prefill_tokens: take(prefill_tokens),
+            regions: regions.clone(),
+        }
+    }
+
     fn push(&mut self, row: &ReplicaRow) {
         let ReplicaRow {
             id,
@@ -193,6 +240,7 @@ impl FleetView {
             ttft_us,
             tpot_us,
             weight,
+            prefill_tokens,
         } = row;
         self.id.push(id.0);
         self.region.push(region.0);
@@ -208,6 +256,7 @@ impl FleetView {
         self.ttft_us.push(*ttft_us);
         self.tpot_us.push(*tpot_us);
         self.weight.push(*weight);
+        self.prefill_tokens.push(*prefill_tokens);
     }
 }
 

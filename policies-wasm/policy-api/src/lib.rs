@@ -9,8 +9,8 @@ mod fleet;
 mod policy;
 mod verdict;
 
-pub use events::{Event, FailureKind, Usage};
+pub use events::{Event, FailureKind, Notes, Outcome, Subject, Usage};
 pub use facts::{BLOCK_BYTES, RequestFacts};
 pub use fleet::{FleetView, Health, RegionId, RegionRow, Regions, ReplicaId, ReplicaRole, ReplicaRow};
-pub use policy::{Answer, Call, Description, Hook, Mode, Policy, PolicyFault};
+pub use policy::{Answer, Call, Description, Held, Holds, Hook, Mode, Policy, PolicyFault, Words};
 pub use verdict::{Admission, Denial, Placement};

@@ -1,5 +1,6 @@
 //! The trait that a native policy and a WebAssembly component share.
 
+use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -33,21 +34,78 @@ pub struct Call<'a> {
     pub fleet: &'a Arc<FleetView>,
 }
 
-/// A verdict and what the policy said about it.
+/// A verdict and what the policy said about it. What it said counts whether or not it passed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer<V> {
     /// The verdict.
     pub verdict: V,
-    /// Why, in the policy's words (bounded by the runtime).
-    pub reason: Option<String>,
-    /// Attributes for the trace's span (bounded by the runtime).
-    pub attributes: Vec<(String, String)>,
+    /// What it said besides.
+    pub words: Words,
 }
+
+/// What a policy says besides its verdict; all bounded by the runtime.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Words {
+    /// Why, in the policy's words.
+    pub reason: Option<String>,
+    /// Attributes for the trace's span.
+    pub attributes: Vec<(String, String)>,
+    /// Headers for the client's answer: lower-case name, value.
+    pub headers: Vec<(String, String)>,
+    /// What its slot's observe hook is to find in the request's events.
+    pub note: Option<Arc<[u8]>>,
+    /// What it holds until the request ends.
+    pub holds: Holds,
+    /// Fuel the call used, where fuel is metered.
+    pub fuel: Option<u64>,
+}
+
+/// Places taken for a request. Dropping the last clone gives them back.
+#[derive(Clone, Default)]
+pub struct Holds(Vec<Arc<dyn Held>>);
+
+/// One thing held for a request; dropping it gives it back.
+pub trait Held: Send + Sync {}
 
 impl<V> Answer<V> {
     /// A verdict with nothing to say about it.
     pub fn bare(verdict: V) -> Answer<V> {
-        Answer { verdict, reason: None, attributes: Vec::new() }
+        Answer { verdict, words: Words::default() }
+    }
+}
+
+impl Holds {
+    /// Holds one thing more.
+    pub fn push(&mut self, held: Arc<dyn Held>) {
+        self.0.push(held);
+    }
+
+    /// Takes over what another answer holds.
+    pub fn extend(&mut self, others: Holds) {
+        self.0.extend(others.0);
+    }
+
+    /// How many things are held.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Holds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Holds({})", self.0.len())
+    }
+}
+
+/// What is held is no part of what was said.
+impl PartialEq for Holds {
+    fn eq(&self, _: &Holds) -> bool {
+        true
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use policy_api::{
-    Admission, Answer, Call, Denial, Description, Event, FleetView, Hook, Mode, Placement, Policy, PolicyFault,
+    Admission, Answer, Call, Denial, Description, Event, FleetView, Hook, Mode, Placement, Policy, PolicyFault, Words,
 };
 use wasmtime::Store;
 
@@ -138,10 +138,10 @@ impl Component {
         let make = || self.blueprint.rebuild(&self.core).map_err(|error| self.stopped(error.into_stop()));
         let instance: &mut Instance = loan.instance(make)?;
         let answer = instance.call(budget, scene, call).map_err(|stop| self.stopped(stop))?;
-        let (reason, attributes) = instance.take_words();
+        let words = instance.take_words();
         loan.give_back();
         let answer = answer.ok_or(PolicyFault::NoHook { hook })?;
-        Ok((answer, Words { reason, attributes }))
+        Ok((answer, words))
     }
 
     /// Asks a hook that decides about a request.
@@ -154,13 +154,13 @@ impl Component {
     ) -> Result<Answer<V>, PolicyFault> {
         let key = chance_key(self.core.seed, [call.facts.id, hook as u64, call.fleet.version]);
         let scene = Scene::of_call(call, key);
-        let (mut verdict, Words { reason, attributes }) = self.ask(hook, self.core.call_budget(), scene, ask)?;
+        let (mut verdict, words) = self.ask(hook, self.core.call_budget(), scene, ask)?;
         if let Some(denial) = denial(&mut verdict) {
             check_denial(denial).map_err(|message| self.counted(PolicyFault::BadAnswer { message }))?;
             let bytes = bounded(&denial.message, self.core.limits.message_bytes_max).len();
             denial.message.truncate(bytes);
         }
-        Ok(Answer { verdict, reason, attributes })
+        Ok(Answer { verdict, words })
     }
 
     fn stopped(&self, stop: Stop) -> PolicyFault {
@@ -180,12 +180,6 @@ impl Component {
         counter.fetch_add(1, Relaxed);
         fault
     }
-}
-
-/// What a call said besides its answer.
-struct Words {
-    reason: Option<String>,
-    attributes: Vec<(String, String)>,
 }
 
 impl Policy for Component {
@@ -211,7 +205,8 @@ impl Policy for Component {
         let turn = self.observed.fetch_add(1, Relaxed);
         let chance_key = chance_key(self.core.seed, [turn, Hook::Observe as u64, fleet.version]);
         let scene = Scene { now_ms, facts: None, fleet: Some(fleet), chance_key };
-        let observe = |exports: &Exports, store: &mut Store<State>| exports.observe(store, events);
+        let slot = self.blueprint.slot.name();
+        let observe = |exports: &Exports, store: &mut Store<State>| exports.observe(store, slot, events);
         self.ask(Hook::Observe, self.core.call_budget(), scene, observe).map(|_| ())
     }
 }

@@ -21,8 +21,20 @@ const HOOKS: [&str; 5] = ["configure", "admit", "place", "observe", "snapshot"];
 /// Those of them that are asked while requests run; a policy without any has nothing to do.
 const ASKED: [&str; 3] = ["admit", "place", "observe"];
 
-const IMPORTS: [&str; 11] =
-    ["types", "fleet", "regions", "request", "prefix-index", "buckets", "store", "chance", "clock", "log", "telemetry"];
+const IMPORTS: [&str; 12] = [
+    "types",
+    "fleet",
+    "regions",
+    "request",
+    "prefix-index",
+    "buckets",
+    "store",
+    "chance",
+    "clock",
+    "log",
+    "telemetry",
+    "reply",
+];
 
 /// Checks a component's imports and exports by name; answers the hooks it exports, as interface names.
 pub(crate) fn check(engine: &Engine, component: &Component) -> Result<Vec<&'static str>, LoadError> {

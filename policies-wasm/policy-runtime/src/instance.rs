@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy_api::{Call, FleetView, RequestFacts};
+use policy_api::{Call, FleetView, RequestFacts, Words};
 use wasmtime::Store;
 
 use crate::{
@@ -101,9 +101,8 @@ impl Instance {
     }
 
     /// What the last call said besides its verdict.
-    pub(crate) fn take_words(&mut self) -> (Option<String>, Vec<(String, String)>) {
-        let call = &mut self.store.data_mut().call;
-        (call.reason.take(), std::mem::take(&mut call.attributes))
+    pub(crate) fn take_words(&mut self) -> Words {
+        std::mem::take(&mut self.store.data_mut().call.words)
     }
 }
 

@@ -49,6 +49,14 @@ pub struct Limits {
     pub attributes_max: usize,
     /// Bytes of one span attribute's value.
     pub attribute_bytes_max: usize,
+    /// Headers of the client's answer that one call may set.
+    pub headers_max: usize,
+    /// Bytes of the value of one of them.
+    pub header_bytes_max: usize,
+    /// Bytes of a note kept with a request.
+    pub note_bytes_max: usize,
+    /// Places that one call may hold.
+    pub holds_per_call_max: usize,
     /// Bytes of a name: a bucket's, a metric's, an attribute's, a store key.
     pub name_bytes_max: usize,
     /// Names of counters and gauges of one slot.
@@ -93,6 +101,10 @@ impl Default for Limits {
             log_lines_per_call_max: 16,
             attributes_max: 16,
             attribute_bytes_max: 256,
+            headers_max: 16,
+            header_bytes_max: 256,
+            note_bytes_max: 256,
+            holds_per_call_max: 8,
             name_bytes_max: 256,
             metrics_max: 64,
             metric_updates_per_call_max: 64,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use policy_api::{
-    Admission, Call, Denial, Description, Event, FailureKind, FleetView, Health, Hook, Placement, RegionId, RegionRow,
-    ReplicaId, ReplicaRole, ReplicaRow, RequestFacts, Usage,
+    Admission, Call, Denial, Description, Event, FailureKind, FleetView, Health, Hook, Outcome, Placement, RegionId,
+    RegionRow, ReplicaId, ReplicaRole, ReplicaRow, RequestFacts, Subject, Usage,
 };
 
 use crate::{
@@ -45,7 +45,7 @@ pub(crate) fn run(core: &Arc<Core>, blueprint: &Blueprint, description: &Descrip
         }
         if description.has(Hook::Observe) {
             let events = sample_events(&facts);
-            let observe = |exports: &Exports, store: &mut _| exports.observe(store, &events);
+            let observe = |exports: &Exports, store: &mut _| exports.observe(store, blueprint.slot.name(), &events);
             ask(core, &mut instance, &call, &format!("observe, {name}"), observe)?;
         }
     }
@@ -118,6 +118,7 @@ pub(crate) fn check_denial(denial: &Denial) -> Result<(), String> {
 fn sample_request() -> RequestFacts {
     RequestFacts {
         id: 1,
+        endpoint: "/v1/chat/completions".to_owned(),
         model: "self-check".to_owned(),
         tenant: "anonymous".to_owned(),
         session: Some("self-check".to_owned()),
@@ -173,18 +174,26 @@ fn sample_replica(id: u32) -> ReplicaRow {
         ttft_us: 20_000,
         tpot_us: 5_000,
         weight: 100,
+        prefill_tokens: 0,
     }
 }
 
 fn sample_events(facts: &RequestFacts) -> [Event; 6] {
-    let (request, replica) = (facts.id, ReplicaId(0));
+    let subject = Subject {
+        request: facts.id,
+        tenant: facts.tenant.as_str().into(),
+        model: facts.model.as_str().into(),
+        ..Subject::default()
+    };
+    let other = Subject { request: facts.id + 1, ..subject.clone() };
+    let replica = ReplicaId(0);
     let usage = Usage { prompt_tokens: 160, cached_tokens: 32, output_tokens: 16 };
     [
         Event::ReplicaUp(replica),
-        Event::Started { request, replica },
-        Event::FirstToken { request, replica, ttft_us: 20_000 },
-        Event::Finished { request, replica, usage },
-        Event::Failed { request: request + 1, replica, kind: FailureKind::Replica },
+        Event::Started { subject: subject.clone(), replica },
+        Event::FirstToken { subject: subject.clone(), replica, ttft_us: 20_000 },
+        Event::Ended { subject, replica: Some(replica), outcome: Outcome::Finished, usage },
+        Event::Failed { subject: other, replica, kind: FailureKind::Replica },
         Event::ReplicaDown(replica),
     ]
 }

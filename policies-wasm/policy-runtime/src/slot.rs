@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-pub(crate) use buckets::{Bucket, Buckets, Taking};
+pub(crate) use buckets::{Bucket, Buckets, Full, Taking};
 pub(crate) use prefix_index::{Holder, PrefixIndex};
 pub(crate) use store::{Store, WriteRefusal};
 
@@ -98,6 +98,15 @@ impl Slot {
 /// Whether `name` may name a metric or a span's attribute.
 pub(crate) fn is_metric_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+/// Headers of the client's answer that are the proxy's own to set.
+const PROXY_HEADERS: [&str; 3] = ["x-request-id", "x-headworks-hop", "x-session-id"];
+
+/// Whether a policy may set this header, in lower case, of the client's answer.
+pub(crate) fn is_policy_header(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    name.len() > 2 && name.starts_with("x-") && name.bytes().all(is_plain) && !PROXY_HEADERS.contains(&name)
 }
 
 /// Every operation leaves its part whole even where it panics half-way, so a poisoned lock is still good.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy_api::{FleetView, RequestFacts};
+use policy_api::{FleetView, Held, RequestFacts, Words};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
@@ -11,7 +11,7 @@ use wasmtime::ResourceLimiter;
 use crate::{
     Host, Level, Limits,
     deadline::Deadline,
-    slot::{Slot, is_metric_name},
+    slot::{Full, Slot, is_metric_name, is_policy_header},
 };
 
 /// Data of one instance's store.
@@ -31,13 +31,28 @@ pub(crate) struct CallState {
     pub(crate) now_ms: u64,
     pub(crate) facts: Arc<RequestFacts>,
     pub(crate) fleet: Arc<FleetView>,
-    pub(crate) reason: Option<String>,
-    pub(crate) attributes: Vec<(String, String)>,
+    /// There is a request that it is about.
+    pub(crate) has_request: bool,
+    pub(crate) words: Words,
     /// The last line logged as an error: a guest's panic message comes this way.
     pub(crate) error_line: Option<String>,
     lines_left: u32,
     updates_left: u32,
     chance: Chance,
+}
+
+/// A place taken for a request, given back when the request's last trace of it is dropped.
+struct HeldPlace {
+    slot: Arc<Slot>,
+    name: String,
+}
+
+impl Held for HeldPlace {}
+
+impl Drop for HeldPlace {
+    fn drop(&mut self) {
+        self.slot.buckets().give_place_back(&self.name);
+    }
 }
 
 /// Chance that is made when first asked for, and follows from a key alone.
@@ -59,8 +74,8 @@ impl State {
             now_ms: 0,
             facts: Arc::default(),
             fleet: Arc::default(),
-            reason: None,
-            attributes: Vec::new(),
+            has_request: false,
+            words: Words::default(),
             error_line: None,
             lines_left: 0,
             updates_left: 0,
@@ -91,6 +106,7 @@ impl State {
             self.call.fleet = Arc::clone(fleet);
             self.fleet_version += 1;
         }
+        self.call.has_request = facts.is_some();
         if let Some(facts) = facts {
             self.call.facts = Arc::clone(facts);
         }
@@ -98,8 +114,7 @@ impl State {
         self.call.chance = Chance::Key(chance_key);
         self.call.lines_left = self.limits.log_lines_per_call_max;
         self.call.updates_left = self.limits.metric_updates_per_call_max;
-        self.call.reason = None;
-        self.call.attributes.clear();
+        self.call.words = Words::default();
         self.call.error_line = None;
     }
 
@@ -143,14 +158,49 @@ impl State {
     }
 
     pub(crate) fn attribute(&mut self, name: String, value: &str) {
-        let fits = name.len() <= self.limits.name_bytes_max && self.call.attributes.len() < self.limits.attributes_max;
+        let fits =
+            name.len() <= self.limits.name_bytes_max && self.call.words.attributes.len() < self.limits.attributes_max;
         if fits && is_metric_name(&name) {
-            self.call.attributes.push((name, bounded(value, self.limits.attribute_bytes_max).to_owned()));
+            self.call.words.attributes.push((name, bounded(value, self.limits.attribute_bytes_max).to_owned()));
         }
     }
 
     pub(crate) fn explain(&mut self, reason: &str) {
-        self.call.reason = Some(bounded(reason, self.limits.reason_bytes_max).to_owned());
+        self.call.words.reason = Some(bounded(reason, self.limits.reason_bytes_max).to_owned());
+    }
+
+    /// Drops what is too long: half a note would be read as another.
+    pub(crate) fn note(&mut self, note: &[u8]) {
+        if note.len() <= self.limits.note_bytes_max {
+            self.call.words.note = Some(note.into());
+        }
+    }
+
+    /// Sets a header of the client's answer, where its name and value are such that a policy may.
+    pub(crate) fn header(&mut self, name: &str, value: &str) {
+        let name = name.to_ascii_lowercase();
+        let fits = name.len() <= self.limits.name_bytes_max && value.len() <= self.limits.header_bytes_max;
+        if !fits || !is_policy_header(&name) || !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return;
+        }
+        let headers = &mut self.call.words.headers;
+        if let Some((_, old)) = headers.iter_mut().find(|(known, _)| *known == name) {
+            value.clone_into(old);
+        } else if headers.len() < self.limits.headers_max {
+            headers.push((name, value.to_owned()));
+        }
+    }
+
+    /// Takes a place until the request of this call ends.
+    pub(crate) fn hold(&mut self, name: &str, places: u32) -> Result<bool, Full> {
+        if !self.call.has_request || self.call.words.holds.len() >= self.limits.holds_per_call_max {
+            return Ok(false);
+        }
+        let taken = self.slot.buckets().take_place(self.call.now_ms, name, places)?;
+        if taken {
+            self.call.words.holds.push(Arc::new(HeldPlace { slot: Arc::clone(&self.slot), name: name.to_owned() }));
+        }
+        Ok(taken)
     }
 
     pub(crate) fn chance(&mut self) -> &mut ChaCha8Rng {
@@ -247,6 +297,6 @@ mod tests {
         for name in ["cost_1", "", "Cost", "a b", "a.b", "a\nb", "\u{e9}"] {
             state.attribute(name.to_owned(), "1");
         }
-        assert_eq!(state.call.attributes, [("cost_1".to_owned(), "1".to_owned())]);
+        assert_eq!(state.call.words.attributes, [("cost_1".to_owned(), "1".to_owned())]);
     }
 }

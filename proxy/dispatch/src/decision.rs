@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use policy_api::{Denial, PolicyFault, RegionId, ReplicaId};
+use policy_api::{Answer, Denial, Notes, PolicyFault, RegionId, ReplicaId, Words};
 use thiserror::Error;
 
 /// Who a deciding policy is: one version in one slot.
@@ -37,10 +37,11 @@ pub struct Decision<V> {
     pub by: By,
     /// What was decided.
     pub verdict: V,
-    /// Why, in the decider's words.
-    pub reason: Option<String>,
-    /// Attributes for the trace's span.
-    pub attributes: Vec<(String, String)>,
+    /// What was said besides: the decider's reason, and of all that were asked, those that passed too, the attributes,
+    /// the headers, what they hold, and the fuel.
+    pub words: Words,
+    /// What they noted about the request.
+    pub notes: Notes,
     /// The policies that were asked and failed, in order.
     pub faults: Vec<Fault>,
 }
@@ -116,8 +117,8 @@ pub enum FaultKind {
 impl<V> Decision<V> {
     /// Turns the verdict into another, keeping the rest.
     pub fn map<W>(self, change: impl FnOnce(V) -> W) -> Decision<W> {
-        let Decision { by, verdict, reason, attributes, faults } = self;
-        Decision { by, verdict: change(verdict), reason, attributes, faults }
+        let Decision { by, verdict, words, notes, faults } = self;
+        Decision { by, verdict: change(verdict), words, notes, faults }
     }
 }
 
@@ -125,6 +126,47 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Author { slot, name, version, .. } = &*self.by;
         write!(f, "{slot} ({name} {version}): {}", self.kind)
+    }
+}
+
+/// What is gathered while the policies are asked, in order.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    words: Words,
+    notes: Notes,
+    pub faults: Vec<Fault>,
+}
+
+impl Gathered {
+    /// Keeps what a policy said; its verdict is handed back.
+    pub fn hear<V>(&mut self, author: &Author, answer: Answer<V>) -> V {
+        let Answer { verdict, words: Words { reason, attributes, headers, note, holds, fuel } } = answer;
+        self.words.reason = reason;
+        self.words.attributes.extend(attributes);
+        for (name, value) in headers {
+            self.words.headers.retain(|(known, _)| *known != name);
+            self.words.headers.push((name, value));
+        }
+        self.words.holds.extend(holds);
+        if let Some(fuel) = fuel {
+            self.words.fuel = Some(self.words.fuel.unwrap_or(0) + fuel);
+        }
+        if let Some(note) = note {
+            self.notes.set(&author.slot, note);
+        }
+        verdict
+    }
+
+    /// The decision of a policy.
+    pub fn decided<V>(self, author: &Arc<Author>, verdict: V) -> Decision<V> {
+        let Gathered { words, notes, faults } = self;
+        Decision { by: By::Policy(author.clone()), verdict, words, notes, faults }
+    }
+
+    /// The decision of nobody but the fallback, and why.
+    pub fn left<V>(self, verdict: V, reason: Option<String>) -> Decision<V> {
+        let Gathered { words, notes, faults } = self;
+        Decision { by: By::Fallback, verdict, words: Words { reason, ..words }, notes, faults }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use policy_api::{
     Admission, Answer, Call, Denial, Description, Event, FleetView, Health, Hook, Mode, Placement, Policy, PolicyFault,
-    RegionId, RegionRow, ReplicaId, ReplicaRole, ReplicaRow,
+    RegionId, RegionRow, ReplicaId, ReplicaRole, ReplicaRow, Words,
 };
 
 use crate::{Author, Chain, Fallback, Link};
@@ -72,6 +72,7 @@ fn replica(id: u32, word: &str) -> ReplicaRow {
         ttft_us: 0,
         tpot_us: 0,
         weight,
+        prefill_tokens: 0,
     }
 }
 
@@ -99,7 +100,7 @@ impl Policy for Says {
             }
             _ => Admission::Pass,
         };
-        Ok(Answer { reason: Some(self.word.clone()), ..Answer::bare(verdict) })
+        Ok(Answer { verdict, words: Words { reason: Some(self.word.clone()), ..Words::default() } })
     }
 
     fn place(&self, _: &Call<'_>) -> Result<Answer<Placement>, PolicyFault> {
@@ -113,7 +114,7 @@ impl Policy for Says {
             }
             _ => Placement::Pass,
         };
-        Ok(Answer { reason: Some(self.word.clone()), ..Answer::bare(verdict) })
+        Ok(Answer { verdict, words: Words { reason: Some(self.word.clone()), ..Words::default() } })
     }
 
     fn observe(&self, _: u64, _: &Arc<FleetView>, _: &[Event]) -> Result<(), PolicyFault> {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use policy_api::{Answer, FleetView, ReplicaId};
+use policy_api::{Answer, FleetView, ReplicaId, Words};
 
 use crate::{Target, Tried};
 
@@ -21,7 +21,7 @@ impl Fallback {
         let free = |row: &usize| fleet.takes_work(*row) && !tried.replicas.contains(&ReplicaId(fleet.id[*row]));
         let rows = || (0..fleet.len()).filter(free);
         let Some(least) = rows().map(|row| load_of(fleet, row)).min_by(Load::cmp) else {
-            return Answer { reason: Some("no replica takes work".to_owned()), ..Answer::bare(Target::Nobody) };
+            return saying("no replica takes work".to_owned(), Target::Nobody);
         };
         let equals = rows().filter(|row| load_of(fleet, *row).cmp(&least).is_eq()).count();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % equals;
@@ -31,8 +31,12 @@ impl Fallback {
             .expect("`turn` is below the number of rows that pass the same filter");
         let reason =
             format!("least load: {} of {} replicas with {} at work", fleet.id[row], fleet.len(), least.requests);
-        Answer { reason: Some(reason), ..Answer::bare(Target::Replica(ReplicaId(fleet.id[row]))) }
+        saying(reason, Target::Replica(ReplicaId(fleet.id[row])))
     }
+}
+
+fn saying(reason: String, target: Target) -> Answer<Target> {
+    Answer { verdict: target, words: Words { reason: Some(reason), ..Words::default() } }
 }
 
 /// Requests over capacity, compared without division.

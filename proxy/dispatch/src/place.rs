@@ -2,44 +2,43 @@
 
 use policy_api::{Answer, Call, Hook, Placement, RegionId, ReplicaId};
 
-use crate::decision::{checked, denial_for_fault};
-use crate::{By, Chain, Decision, Fault, FaultKind, Link, OnError, Target, Tried};
+use crate::decision::{Gathered, checked, denial_for_fault};
+use crate::{Chain, Decision, FaultKind, Link, OnError, Target, Tried};
 
 impl Chain {
     /// The first policy that names a target that can be had decides; when none does, the fallback.
     pub fn place(&self, call: &Call<'_>, tried: &Tried) -> Decision<Target> {
-        let mut faults = Vec::new();
+        let mut gathered = Gathered::default();
         for link in self.links().iter().filter(|link| link.has(Hook::Place)) {
-            match ask(link, call, tried) {
+            match ask(link, call, tried, &mut gathered) {
                 Ok(None) => {}
-                Ok(Some(answer)) => {
+                Ok(Some(target)) => {
                     link.tally.count_decision();
-                    return decided(link, answer, faults);
+                    return gathered.decided(&link.author, target);
                 }
                 Err(kind) => {
-                    faults.push(link.fault(kind));
+                    gathered.faults.push(link.fault(kind));
                     if link.on_place_error == OnError::Reject {
-                        return decided(link, Answer::bare(Target::Rejected(denial_for_fault())), faults);
+                        return gathered.decided(&link.author, Target::Rejected(denial_for_fault()));
                     }
                 }
             }
         }
-        let Answer { verdict, reason, attributes } = self.fallback().place(call.fleet, tried);
-        Decision { by: By::Fallback, verdict, reason, attributes, faults }
+        let Answer { verdict, words } = self.fallback().place(call.fleet, tried);
+        gathered.left(verdict, words.reason)
     }
 }
 
 /// The policy's verdict, checked; `None` for a pass.
-fn ask(link: &Link, call: &Call<'_>, tried: &Tried) -> Result<Option<Answer<Target>>, FaultKind> {
-    let Answer { verdict, reason, attributes } = link.policy.place(call).map_err(FaultKind::NoVerdict)?;
-    let verdict = match verdict {
+fn ask(link: &Link, call: &Call<'_>, tried: &Tried, gathered: &mut Gathered) -> Result<Option<Target>, FaultKind> {
+    let answer = link.policy.place(call).map_err(FaultKind::NoVerdict)?;
+    Ok(Some(match gathered.hear(&link.author, answer) {
         Placement::Pass => return Ok(None),
         Placement::Hold => Target::Hold,
         Placement::Reject(denial) => Target::Rejected(checked(denial)?),
         Placement::Replica(replica) => replica_that_can_be_had(replica, call, tried)?,
         Placement::Region(region) => region_that_can_be_had(region, call, tried)?,
-    };
-    Ok(Some(Answer { verdict, reason, attributes }))
+    }))
 }
 
 fn replica_that_can_be_had(replica: ReplicaId, call: &Call<'_>, tried: &Tried) -> Result<Target, FaultKind> {
@@ -67,11 +66,6 @@ fn region_that_can_be_had(region: RegionId, call: &Call<'_>, tried: &Tried) -> R
         return Err(FaultKind::RegionTried(region));
     }
     Ok(Target::Region(region))
-}
-
-fn decided(link: &Link, answer: Answer<Target>, faults: Vec<Fault>) -> Decision<Target> {
-    let Answer { verdict, reason, attributes } = answer;
-    Decision { by: By::Policy(link.author.clone()), verdict, reason, attributes, faults }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::bindings::senses::headworks::policy::{fleet as wit, regions as wit_re
 #[derive(Debug, Default)]
 pub struct Fleet {
     version: Option<u64>,
-    columns: [OnceCell<Vec<u32>>; 14],
+    columns: [OnceCell<Vec<u32>>; 15],
     regions: Regions,
 }
 
@@ -36,6 +36,7 @@ pub struct Replica {
     pub ttft_us: u32,
     pub tpot_us: u32,
     pub weight: u32,
+    pub prefill_tokens: u32,
 }
 
 /// One region, for a test.
@@ -90,6 +91,7 @@ impl Fleet {
                 column(|replica| replica.ttft_us),
                 column(|replica| replica.tpot_us),
                 column(|replica| replica.weight),
+                column(|replica| replica.prefill_tokens),
             ],
             regions: Regions::of(regions),
         }
@@ -124,6 +126,8 @@ impl Fleet {
         tpot_us = wit::Field::TpotUs;
         /// Relative capacity; 100 is ordinary.
         weight = wit::Field::Weight;
+        /// Estimated prompt tokens of the requests sent there whose first token is still to come.
+        prefill_tokens = wit::Field::PrefillTokens;
     }
 
     /// The regions.
@@ -216,6 +220,7 @@ impl Default for Replica {
             ttft_us: 0,
             tpot_us: 0,
             weight: 100,
+            prefill_tokens: 0,
         }
     }
 }
@@ -241,6 +246,7 @@ mod tests {
             ttft_us: 10,
             tpot_us: 11,
             weight: 12,
+            prefill_tokens: 13,
         };
         let fleet =
             Fleet::of(&[replica], &[Region { id: 20, local: true, available: 21, queue: 22, rtt_us: 23, age_ms: 24 }]);
@@ -259,8 +265,9 @@ mod tests {
             fleet.ttft_us(),
             fleet.tpot_us(),
             fleet.weight(),
+            fleet.prefill_tokens(),
         ];
-        assert_eq!(columns.concat(), [1, 2, 3, 4, 5, 6, 7, 2, 1, 8, 9, 10, 11, 12]);
+        assert_eq!(columns.concat(), [1, 2, 3, 4, 5, 6, 7, 2, 1, 8, 9, 10, 11, 12, 13]);
         let regions = fleet.regions();
         let columns =
             [regions.id(), regions.local(), regions.available(), regions.queue(), regions.rtt_us(), regions.age_ms()];

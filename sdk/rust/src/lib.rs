@@ -45,8 +45,8 @@ pub mod bindings;
 pub use export::rt;
 pub use fleet::{Fleet, Health, Region, Regions, Replica};
 pub use hooks::{
-    Admission, Admit, Configure, Denial, Event, Failure, Mode, Observe, Place, Placement, Policy, Refusal, Snapshot,
-    Usage,
+    Admission, Admit, Configure, Denial, Ended, Event, Failed, Failure, FirstToken, Mode, Observe, Outcome, Place,
+    Placement, Policy, Refusal, Snapshot, Started, Subject, Usage,
 };
 pub use request::{Facts, Hashes, Request};
-pub use senses::{buckets, chance, clock, log, prefix_index, store, telemetry};
+pub use senses::{buckets, chance, clock, log, prefix_index, reply, store, telemetry};

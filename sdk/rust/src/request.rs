@@ -19,6 +19,8 @@ enum Source<'a> {
 pub struct Facts {
     /// See [`Request::id`].
     pub id: u64,
+    /// See [`Request::endpoint`].
+    pub endpoint: String,
     /// See [`Request::model`].
     pub model: String,
     /// See [`Request::tenant`].
@@ -73,6 +75,11 @@ impl<'a> Request<'a> {
     /// Unique in the process.
     pub fn id(&self) -> u64 {
         asked!(self, lent => lent.id(), facts => facts.id)
+    }
+
+    /// The path asked for, e.g. `/v1/chat/completions`.
+    pub fn endpoint(&self) -> String {
+        asked!(self, lent => lent.endpoint(), facts => facts.endpoint.clone())
     }
 
     /// The model asked for.
@@ -138,6 +145,12 @@ impl<'a> Request<'a> {
             hashes.low.iter().zip(&hashes.high).map(|(low, high)| u64::from(*high) << 32 | u64::from(*low)).collect()
         };
         asked!(self, lent => joined(lent.block_hashes()), facts => facts.block_hashes.clone())
+    }
+
+    /// Keeps a few bytes with the request: this slot's observe hook finds them in each of the request's events. Silent in
+    /// a test.
+    pub fn note(&self, note: &[u8]) {
+        asked!(self, lent => lent.note(note), _facts => ());
     }
 
     /// A header by its lower-case name; only those that the operator lets policies see.

@@ -11,6 +11,18 @@ pub use crate::bindings::senses::headworks::policy::prefix_index;
 /// Small values with versions. Inside a component only.
 pub use crate::bindings::senses::headworks::policy::store;
 
+/// What the client's answer carries besides; silent in a test.
+pub mod reply {
+    use crate::bindings::senses::headworks::policy::reply as wit;
+
+    /// Sets a header of the answer, whether the request is served or turned away. Names begin with `x-`.
+    pub fn header(name: &str, value: &str) {
+        if cfg!(target_family = "wasm") {
+            wit::header(name, value);
+        }
+    }
+}
+
 /// Lines for the operator; silent in a test.
 pub mod log {
     use crate::bindings::senses::headworks::policy::log as wit;

@@ -13,6 +13,8 @@ const SWEEP_EVERY_MS: u64 = 1000;
 pub(crate) struct Buckets {
     buckets: HashMap<String, Bucket>,
     counters: HashMap<String, u64>,
+    /// Places taken by name; a name of which none is taken is not there.
+    places: HashMap<String, u32>,
     entries_max: usize,
     swept_ms: Option<u64>,
 }
@@ -25,6 +27,8 @@ pub(crate) struct Bucket {
     /// What flows in.
     pub tokens_per_minute: u32,
     parts_now: u64,
+    /// What was charged though it was not there. What flows in pays this first; at most one full bucket.
+    parts_owed: u64,
     filled_ms: u64,
 }
 
@@ -45,7 +49,13 @@ pub(crate) struct Full;
 
 impl Buckets {
     pub(crate) fn new(entries_max: usize) -> Buckets {
-        Buckets { buckets: HashMap::new(), counters: HashMap::new(), entries_max, swept_ms: None }
+        Buckets {
+            buckets: HashMap::new(),
+            counters: HashMap::new(),
+            places: HashMap::new(),
+            entries_max,
+            swept_ms: None,
+        }
     }
 
     /// Takes `tokens` of the bucket `name`, all or nothing. A bucket that is not there yet is full; one of another
@@ -64,8 +74,49 @@ impl Buckets {
     /// Gives back what was taken too much; more than full is lost.
     pub(crate) fn give_back(&mut self, name: &str, tokens: u32) {
         if let Some(bucket) = self.buckets.get_mut(name) {
-            bucket.parts_now = (bucket.parts_now + u64::from(tokens) * PARTS_PER_TOKEN).min(bucket.parts_max());
+            bucket.pay_in(u64::from(tokens) * PARTS_PER_TOKEN);
         }
+    }
+
+    /// Takes `tokens` whether or not they are there; what is not there is owed.
+    pub(crate) fn charge(&mut self, now_ms: u64, name: &str, tokens: u32) {
+        if let Some(bucket) = self.buckets.get_mut(name) {
+            bucket.fill(now_ms);
+            let parts = u64::from(tokens) * PARTS_PER_TOKEN;
+            let paid = parts.min(bucket.parts_now);
+            bucket.parts_now -= paid;
+            bucket.parts_owed = (bucket.parts_owed + (parts - paid)).min(bucket.parts_max());
+        }
+    }
+
+    /// Takes one of `places` by this name; false when all are taken.
+    pub(crate) fn take_place(&mut self, now_ms: u64, name: &str, places: u32) -> Result<bool, Full> {
+        if let Some(taken) = self.places.get_mut(name) {
+            let is_free = *taken < places;
+            *taken += u32::from(is_free);
+            return Ok(is_free);
+        }
+        if places == 0 {
+            return Ok(false);
+        }
+        self.make_room(now_ms)?;
+        self.places.insert(name.to_owned(), 1);
+        Ok(true)
+    }
+
+    /// Gives one place back.
+    pub(crate) fn give_place_back(&mut self, name: &str) {
+        if let Some(taken) = self.places.get_mut(name) {
+            *taken -= 1;
+            if *taken == 0 {
+                self.places.remove(name);
+            }
+        }
+    }
+
+    /// Places by this name that are taken.
+    pub(crate) fn places_taken(&self, name: &str) -> u32 {
+        self.places.get(name).copied().unwrap_or_default()
     }
 
     /// Whole tokens in the bucket now.
@@ -89,7 +140,7 @@ impl Buckets {
 
     /// Buckets and counters there are.
     pub(crate) fn entries_now(&self) -> usize {
-        self.buckets.len() + self.counters.len()
+        self.buckets.len() + self.counters.len() + self.places.len()
     }
 
     /// A full bucket says no more than an absent one, so full ones make room for others.
@@ -103,7 +154,7 @@ impl Buckets {
         self.swept_ms = Some(now_ms);
         self.buckets.retain(|_, bucket| {
             bucket.fill(now_ms);
-            bucket.parts_now < bucket.parts_max()
+            bucket.parts_now < bucket.parts_max() || bucket.parts_owed > 0
         });
         if self.entries_now() < self.entries_max { Ok(()) } else { Err(Full) }
     }
@@ -112,7 +163,7 @@ impl Buckets {
 impl Bucket {
     /// A shape to take with; its level is not looked at.
     pub(crate) fn shape(tokens_max: u32, tokens_per_minute: u32) -> Bucket {
-        Bucket { tokens_max, tokens_per_minute, parts_now: 0, filled_ms: 0 }
+        Bucket { tokens_max, tokens_per_minute, parts_now: 0, parts_owed: 0, filled_ms: 0 }
     }
 
     fn full(self) -> Bucket {
@@ -132,7 +183,14 @@ impl Bucket {
         let elapsed_ms = now_ms.saturating_sub(self.filled_ms);
         self.filled_ms = self.filled_ms.max(now_ms);
         let inflow = elapsed_ms.saturating_mul(u64::from(self.tokens_per_minute));
-        self.parts_now = self.parts_now.saturating_add(inflow).min(self.parts_max());
+        self.pay_in(inflow);
+    }
+
+    /// Debts first.
+    fn pay_in(&mut self, parts: u64) {
+        let paid = parts.min(self.parts_owed);
+        self.parts_owed -= paid;
+        self.parts_now = self.parts_now.saturating_add(parts - paid).min(self.parts_max());
     }
 
     fn reshape(&mut self, shape: Bucket) {

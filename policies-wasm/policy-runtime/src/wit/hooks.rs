@@ -1,6 +1,8 @@
 //! The hooks that a component exports: found, called, and their answers translated.
 
-use policy_api::{Admission, Denial, Event, FailureKind, Hook, Mode, Placement, RegionId, ReplicaId, Usage};
+use policy_api::{
+    Admission, Denial, Event, FailureKind, Hook, Mode, Outcome, Placement, RegionId, ReplicaId, Subject, Usage,
+};
 use wasmtime::{
     Store,
     component::{Instance, InstancePre, Resource},
@@ -174,9 +176,15 @@ impl Exports {
         }))
     }
 
-    pub(crate) fn observe(&self, store: &mut Store<State>, events: &[Event]) -> wasmtime::Result<Option<()>> {
+    /// `slot` chooses whose notes the policy is shown.
+    pub(crate) fn observe(
+        &self,
+        store: &mut Store<State>,
+        slot: &str,
+        events: &[Event],
+    ) -> wasmtime::Result<Option<()>> {
         let Some(observe) = &self.observe else { return Ok(None) };
-        let events: Vec<observe::Event> = events.iter().map(event_of).collect();
+        let events: Vec<observe::Event> = events.iter().map(|event| event_of(slot, event)).collect();
         observe.call_observe(store, &events).map(Some)
     }
 
@@ -215,22 +223,41 @@ fn denial_of(denial: types::Denial) -> Denial {
     Denial { status, retry_after_ms, message }
 }
 
-fn event_of(event: &Event) -> observe::Event {
-    match *event {
-        Event::Started { request, replica: ReplicaId(replica) } => {
-            observe::Event::Started(observe::Started { request, replica })
+fn event_of(slot: &str, event: &Event) -> observe::Event {
+    let subject_of = |subject: &Subject| {
+        let Subject { request, tenant, model, notes } = subject;
+        let note = notes.of(slot).to_vec();
+        observe::Subject { request: *request, tenant: tenant.to_string(), model: model.to_string(), note }
+    };
+    match event {
+        Event::Started { subject, replica: ReplicaId(replica) } => {
+            observe::Event::Started(observe::Started { subject: subject_of(subject), replica: *replica })
         }
-        Event::FirstToken { request, replica: ReplicaId(replica), ttft_us } => {
-            observe::Event::FirstToken(observe::FirstToken { request, replica, ttft_us })
+        Event::FirstToken { subject, replica: ReplicaId(replica), ttft_us } => {
+            let subject = subject_of(subject);
+            observe::Event::FirstToken(observe::FirstToken { subject, replica: *replica, ttft_us: *ttft_us })
         }
-        Event::Finished { request, replica: ReplicaId(replica), usage } => {
-            observe::Event::Finished(observe::Finished { request, replica, usage: usage_of(usage) })
+        Event::Failed { subject, replica: ReplicaId(replica), kind } => {
+            let (subject, why) = (subject_of(subject), failure_of(*kind));
+            observe::Event::Failed(observe::Failed { subject, replica: *replica, why })
         }
-        Event::Failed { request, replica: ReplicaId(replica), kind } => {
-            observe::Event::Failed(observe::Failed { request, replica, why: failure_of(kind) })
-        }
-        Event::ReplicaUp(ReplicaId(replica)) => observe::Event::ReplicaUp(replica),
-        Event::ReplicaDown(ReplicaId(replica)) => observe::Event::ReplicaDown(replica),
+        Event::Ended { subject, replica, outcome, usage } => observe::Event::Ended(observe::Ended {
+            subject: subject_of(subject),
+            replica: replica.map(|ReplicaId(replica)| replica),
+            outcome: outcome_of(*outcome),
+            usage: usage_of(*usage),
+        }),
+        Event::ReplicaUp(ReplicaId(replica)) => observe::Event::ReplicaUp(*replica),
+        Event::ReplicaDown(ReplicaId(replica)) => observe::Event::ReplicaDown(*replica),
+    }
+}
+
+fn outcome_of(outcome: Outcome) -> observe::Outcome {
+    match outcome {
+        Outcome::Finished => observe::Outcome::Finished,
+        Outcome::Failed => observe::Outcome::Failed,
+        Outcome::Cancelled => observe::Outcome::Cancelled,
+        Outcome::Refused => observe::Outcome::Refused,
     }
 }
 

@@ -9,7 +9,7 @@ use wasmtime::component::{HasSelf, Linker, Resource};
 use super::{
     RequestHandle,
     bindings::headworks::policy::{
-        buckets, chance, clock, fleet, log, prefix_index, regions, request, store, telemetry, types,
+        buckets, chance, clock, fleet, log, prefix_index, regions, reply, request, store, telemetry, types,
     },
 };
 use crate::{
@@ -30,7 +30,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     chance::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     clock::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     log::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    telemetry::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+    telemetry::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    reply::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
 impl types::Host for State {}
@@ -43,7 +44,38 @@ impl fleet::Host for State {
     fn column(&mut self, field: fleet::Field) -> Vec<u32> {
         column_of(&self.call.fleet, field).to_vec()
     }
+
+    fn columns(&mut self, fields: fleet::Fields) -> Vec<u32> {
+        let fleet = &self.call.fleet;
+        let mut columns =
+            Vec::with_capacity(FIELDS.iter().filter(|(flag, _)| fields.contains(*flag)).count() * fleet.len());
+        for (flag, field) in FIELDS {
+            if fields.contains(flag) {
+                columns.extend_from_slice(column_of(fleet, field));
+            }
+        }
+        columns
+    }
 }
+
+/// The set's flags and the fields they mean, in the order of their columns.
+const FIELDS: [(fleet::Fields, fleet::Field); 15] = [
+    (fleet::Fields::ID, fleet::Field::Id),
+    (fleet::Fields::REGION, fleet::Field::Region),
+    (fleet::Fields::RUNNING, fleet::Field::Running),
+    (fleet::Fields::WAITING, fleet::Field::Waiting),
+    (fleet::Fields::KV_BLOCKS_USED, fleet::Field::KvBlocksUsed),
+    (fleet::Fields::KV_BLOCKS_TOTAL, fleet::Field::KvBlocksTotal),
+    (fleet::Fields::PREFIX_HIT_PERMILLE, fleet::Field::PrefixHitPermille),
+    (fleet::Fields::HEALTH, fleet::Field::Health),
+    (fleet::Fields::DRAINING, fleet::Field::Draining),
+    (fleet::Fields::ROLE, fleet::Field::Role),
+    (fleet::Fields::AGE_MS, fleet::Field::AgeMs),
+    (fleet::Fields::TTFT_US, fleet::Field::TtftUs),
+    (fleet::Fields::TPOT_US, fleet::Field::TpotUs),
+    (fleet::Fields::WEIGHT, fleet::Field::Weight),
+    (fleet::Fields::PREFILL_TOKENS, fleet::Field::PrefillTokens),
+];
 
 fn column_of(fleet: &FleetView, field: fleet::Field) -> &[u32] {
     match field {
@@ -61,6 +93,7 @@ fn column_of(fleet: &FleetView, field: fleet::Field) -> &[u32] {
         fleet::Field::TtftUs => &fleet.ttft_us,
         fleet::Field::TpotUs => &fleet.tpot_us,
         fleet::Field::Weight => &fleet.weight,
+        fleet::Field::PrefillTokens => &fleet.prefill_tokens,
     }
 }
 
@@ -85,6 +118,10 @@ impl request::Host for State {}
 impl request::HostRequest for State {
     fn id(&mut self, _: Resource<RequestHandle>) -> u64 {
         self.call.facts.id
+    }
+
+    fn endpoint(&mut self, _: Resource<RequestHandle>) -> String {
+        self.call.facts.endpoint.clone()
     }
 
     fn model(&mut self, _: Resource<RequestHandle>) -> String {
@@ -149,6 +186,10 @@ impl request::HostRequest for State {
 
     fn header_names(&mut self, _: Resource<RequestHandle>) -> Vec<String> {
         self.call.facts.headers.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn note(&mut self, _: Resource<RequestHandle>, note: Vec<u8>) {
+        State::note(self, &note);
     }
 
     fn drop(&mut self, _: Resource<RequestHandle>) -> wasmtime::Result<()> {
@@ -252,6 +293,21 @@ impl buckets::Host for State {
         self.slot.buckets().give_back(&name, tokens);
     }
 
+    fn charge(&mut self, name: String, tokens: u32) {
+        self.slot.buckets().charge(self.call.now_ms, &name, tokens);
+    }
+
+    fn hold(&mut self, name: String, places: u32) -> Result<bool, buckets::Refusal> {
+        if !self.fits_name(&name) {
+            return Err(buckets::Refusal::NameTooLong);
+        }
+        State::hold(self, &name, places).map_err(|_full| buckets::Refusal::Full)
+    }
+
+    fn held(&mut self, name: String) -> u32 {
+        self.slot.buckets().places_taken(&name)
+    }
+
     fn level(&mut self, name: String) -> Option<u32> {
         self.slot.buckets().level(self.call.now_ms, &name)
     }
@@ -346,5 +402,11 @@ impl telemetry::Host for State {
 
     fn explain(&mut self, reason: String) {
         State::explain(self, &reason);
+    }
+}
+
+impl reply::Host for State {
+    fn header(&mut self, name: String, value: String) {
+        State::header(self, &name, &value);
     }
 }

@@ -58,6 +58,7 @@ fn row(id: u32, running: u32) -> ReplicaRow {
         ttft_us: 0,
         tpot_us: 0,
         weight: 100,
+        prefill_tokens: 0,
     }
 }
 
@@ -74,7 +75,7 @@ fn place(policy: &Component, request: u64, fleet: &Arc<FleetView>) -> Answer<Pla
 fn target(policy: &Component, request: u64, fleet: &Arc<FleetView>) -> (u32, String) {
     let answer = place(policy, request, fleet);
     match answer.verdict {
-        Placement::Replica(ReplicaId(id)) => (id, answer.reason.unwrap()),
+        Placement::Replica(ReplicaId(id)) => (id, answer.words.reason.unwrap()),
         other => panic!("{other:?}"),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::support::{
     Guest, HOLD, Memory, PASS, admit, fleet, load, patient, place, place_of, placing, replica, runtime,
 };
-use policy_api::{Admission, Denial, Event, Hook, Mode, Placement, Policy, PolicyFault, ReplicaId};
+use policy_api::{Admission, Denial, Event, Hook, Mode, Placement, Policy, PolicyFault, ReplicaId, Subject};
 use policy_runtime::{Limits, Runtime};
 
 /// Traps when the request's id is 13, loops at 14, grows at 15; else places on replica 1.
@@ -87,7 +87,8 @@ fn admit_and_observe_are_called_too() {
     let policy = load(&runtime, &guest).unwrap();
     let fleet = fleet(1, &[]);
     assert_eq!(admit(&policy, 1, &fleet).unwrap().verdict, Admission::Allow);
-    let events = [Event::ReplicaUp(ReplicaId(1)), Event::Started { request: 1, replica: ReplicaId(1) }];
+    let events =
+        [Event::ReplicaUp(ReplicaId(1)), Event::Started { subject: Subject::default(), replica: ReplicaId(1) }];
     policy.observe(0, &fleet, &events).unwrap();
     assert_eq!(*memory.lines.lock().unwrap(), ["placement guest += 2"], "the self-check left no trace");
 }
@@ -136,7 +137,7 @@ fn a_reason_is_carried_and_cut_and_not_carried_over() {
     let limits = Limits { reason_bytes_max: 10, ..patient() };
     let policy = load(&runtime(limits), &guest).unwrap();
     let fleet = fleet(1, &[]);
-    let reason = |request| place(&policy, request, &fleet).unwrap().reason;
+    let reason = |request| place(&policy, request, &fleet).unwrap().words.reason;
     assert_eq!(reason(3), Some("aaa".to_owned()));
     assert_eq!(reason(99), Some("a".repeat(10)));
     assert_eq!(reason(1), None);

@@ -216,6 +216,7 @@ pub fn fleet(version: u64, replicas: &[u32]) -> Arc<FleetView> {
             ttft_us: 0,
             tpot_us: 0,
             weight: 100,
+            prefill_tokens: 0,
         })
         .collect();
     Arc::new(FleetView::of(version, &rows, &[]))

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dispatch::Decision;
-use http::header::HeaderValue;
-use http::{Request, Response, StatusCode};
+use dispatch::{Decision, Entry, Target};
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use policy_api::{Event, FailureKind, ReplicaId, RequestFacts, Usage};
+use policy_api::{Event, FailureKind, Holds, ReplicaId, RequestFacts, Subject, Usage};
 use telemetry::{Span, SpanKind, names};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -52,6 +52,19 @@ pub(crate) struct Journal {
     room: Option<OwnedSemaphorePermit>,
     ticket: Option<Ticket>,
     replica: Option<ReplicaId>,
+    /// The replica that it was sent to last.
+    ran_on: Option<ReplicaId>,
+    /// As events name the request; its notes are those of the policies so far.
+    subject: Subject,
+    prompt_tokens: u32,
+    /// What policies set of the answer's headers.
+    headers: Vec<(String, String)>,
+    /// What admit hooks hold until the request ends.
+    admitted: Holds,
+    /// What the place hooks hold that placed it last.
+    placed: Holds,
+    /// Policies were asked about it.
+    asked: bool,
     record: Record,
     /// Where the record is kept, once it is.
     kept: Option<Place>,
@@ -97,6 +110,13 @@ impl Journal {
             room: None,
             ticket: None,
             replica: None,
+            ran_on: None,
+            subject: Subject::default(),
+            prompt_tokens: 0,
+            headers: Vec::new(),
+            admitted: Holds::default(),
+            placed: Holds::default(),
+            asked: false,
             record,
             kept: None,
             decided: false,
@@ -114,6 +134,13 @@ impl Journal {
 
     /// Takes note of what is asked.
     pub fn read(&mut self, request: &ReadRequest, facts: &RequestFacts) {
+        self.subject = Subject {
+            request: facts.id,
+            tenant: facts.tenant.as_str().into(),
+            model: facts.model.as_str().into(),
+            ..Subject::default()
+        };
+        self.prompt_tokens = facts.prompt_tokens_estimate;
         let record = &mut self.record;
         record.id = facts.id;
         record.model = facts.model.clone();
@@ -136,8 +163,30 @@ impl Journal {
         }
     }
 
-    /// Takes note of a decision.
-    pub fn decided<V: Verdict>(&mut self, decision: &Decision<V>, took: Duration) {
+    /// Takes note of an admission; what the admit hooks hold is held until the request ends.
+    pub fn admitted(&mut self, decision: &Decision<Entry>, took: Duration) {
+        self.admitted = decision.words.holds.clone();
+        self.decided(decision, took);
+    }
+
+    /// Takes note of a placement; what the place hooks hold is held until it is placed anew. A held request holds nothing.
+    pub fn placed(&mut self, decision: &Decision<Target>, took: Duration) {
+        self.placed = match decision.verdict {
+            Target::Hold => Holds::default(),
+            _ => decision.words.holds.clone(),
+        };
+        self.decided(decision, took);
+    }
+
+    fn decided<V: Verdict>(&mut self, decision: &Decision<V>, took: Duration) {
+        self.asked = true;
+        if !decision.notes.is_empty() {
+            Arc::make_mut(&mut self.subject.notes).merge(&decision.notes);
+        }
+        for (name, value) in &decision.words.headers {
+            self.headers.retain(|(known, _)| known != name);
+            self.headers.push((name.clone(), value.clone()));
+        }
         for fault in &decision.faults {
             self.proxy.metrics.policy_faults.with_label_values(&[&fault.by.slot]).inc();
             self.keep_fault(fault.to_string());
@@ -147,7 +196,7 @@ impl Journal {
         if decision.verdict.ends() {
             self.record.by = decision.by.clone();
             self.record.verdict = decision.verdict.word();
-            self.record.reason = decision.reason.clone();
+            self.record.reason = decision.words.reason.clone();
             self.decided = true;
         }
     }
@@ -162,8 +211,9 @@ impl Journal {
     }
 
     /// Keeps a replica's ticket until the request, or this try, ends.
-    pub fn holds(&mut self, ticket: Ticket) {
+    pub fn takes(&mut self, ticket: Ticket) {
         self.replica = Some(ticket.replica.id);
+        self.ran_on = self.replica;
         self.ticket = Some(ticket);
     }
 
@@ -186,8 +236,9 @@ impl Journal {
     /// Takes note that a try failed.
     pub fn try_failed(&mut self, kind: FailureKind) {
         if let Some(replica) = self.replica.take() {
-            self.proxy.observer.tell(Event::Failed { request: self.record.id, replica, kind });
+            self.proxy.observer.tell(Event::Failed { subject: self.subject.clone(), replica, kind });
         }
+        self.placed = Holds::default();
         self.let_go();
     }
 
@@ -202,9 +253,12 @@ impl Journal {
         if let Some(span) = &self.relay_span {
             span.event("first token");
         }
+        if let Some(ticket) = &mut self.ticket {
+            ticket.begins();
+        }
         if let (Some(replica), Some(sent)) = (self.replica, self.sent) {
-            let ttft_us = micros(now.saturating_duration_since(sent));
-            self.proxy.observer.tell(Event::FirstToken { request: self.record.id, replica, ttft_us });
+            let (subject, ttft_us) = (self.subject.clone(), micros(now.saturating_duration_since(sent)));
+            self.proxy.observer.tell(Event::FirstToken { subject, replica, ttft_us });
         }
     }
 
@@ -247,6 +301,7 @@ impl Journal {
         self.close(outcome, Some(status), None);
         let mut answer = refusal.answer();
         answer.headers_mut().insert(REQUEST_ID, self.request_id.clone());
+        self.add_headers(answer.headers_mut());
         answer
     }
 
@@ -281,18 +336,22 @@ impl Journal {
             self.keep_record();
         }
         self.room = None;
+        (self.admitted, self.placed) = (Holds::default(), Holds::default());
         self.let_go();
     }
 
     fn tell_policies(&self, outcome: Outcome, usage: Usage) {
-        let (request, Some(replica)) = (self.record.id, self.replica) else { return };
-        let failed = |kind| Event::Failed { request, replica, kind };
-        self.proxy.observer.tell(match outcome {
-            Outcome::Finished => Event::Finished { request, replica, usage },
-            Outcome::Cancelled => failed(FailureKind::Cancelled),
-            Outcome::Refused => failed(FailureKind::Refused),
-            Outcome::Failed | Outcome::Running => failed(FailureKind::Replica),
-        });
+        if !self.asked {
+            return;
+        }
+        let (subject, replica) = (self.subject.clone(), self.ran_on);
+        let outcome = match outcome {
+            Outcome::Finished => policy_api::Outcome::Finished,
+            Outcome::Cancelled => policy_api::Outcome::Cancelled,
+            Outcome::Refused => policy_api::Outcome::Refused,
+            Outcome::Failed | Outcome::Running => policy_api::Outcome::Failed,
+        };
+        self.proxy.observer.tell(Event::Ended { subject, replica, outcome, usage });
     }
 
     fn tell_replica(&self, outcome: Outcome, seen: &Seen, tpot: Option<Duration>) {
@@ -334,8 +393,23 @@ impl Journal {
         Endpoint::of(&self.record.endpoint)
     }
 
-    pub fn id(&self) -> u64 {
-        self.record.id
+    /// The request, as events name it.
+    pub fn subject(&self) -> Subject {
+        self.subject.clone()
+    }
+
+    /// About how many tokens its prompt has.
+    pub fn prompt_tokens(&self) -> u32 {
+        self.prompt_tokens
+    }
+
+    /// Adds the headers that policies set.
+    pub fn add_headers(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.headers {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
+        }
     }
 
     pub fn request_id(&self) -> &HeaderValue {

@@ -76,6 +76,7 @@ pub(crate) fn relay(mut journal: Journal, answer: Answer) -> Response<ClientBody
     if !head.headers.contains_key(&REQUEST_ID) {
         head.headers.insert(REQUEST_ID, journal.request_id().clone());
     }
+    journal.add_headers(&mut head.headers);
     journal.relays(head.status);
     let peek = peek_for(&head.headers, journal.peek_bytes_max());
     let silence = Silence::of(journal.silence_max());

@@ -41,12 +41,12 @@ pub(crate) async fn send(
     attempt: u32,
 ) -> Result<Answer, Failed> {
     if let Placed::Replica(replica) = &placed {
-        let Some(ticket) = replica.ticket(proxy.limits.replica_in_flight_max) else {
+        let Some(ticket) = replica.ticket(proxy.limits.replica_in_flight_max, journal.prompt_tokens()) else {
             return Err(Failed { failure: Failure::Busy, refusal: Refusal::ReplicaBusy });
         };
         proxy.fleet.mark();
-        proxy.observer.tell(Event::Started { request: journal.id(), replica: replica.id });
-        journal.holds(ticket);
+        proxy.observer.tell(Event::Started { subject: journal.subject(), replica: replica.id });
+        journal.takes(ticket);
     }
     journal.sends(&placed, attempt);
     let span = journal.span.child("send", SpanKind::Client);

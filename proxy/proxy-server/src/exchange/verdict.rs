@@ -54,10 +54,10 @@ pub(crate) fn describe_decision<V: Verdict>(span: &Span, decision: &Decision<V>)
     } else {
         span.set(names::POLICY_NAME, dispatch::FALLBACK_NAME);
     }
-    if let Some(reason) = &decision.reason {
+    if let Some(reason) = &decision.words.reason {
         span.set(names::REASON, reason.clone());
     }
-    for (key, value) in &decision.attributes {
+    for (key, value) in &decision.words.attributes {
         span.set(format!("headworks.policy.attribute.{key}"), value.clone());
     }
     for fault in &decision.faults {

@@ -155,43 +155,7 @@ impl Publisher {
     pub fn without(&mut self, view: &FleetView, tried: &Tried) -> Arc<FleetView> {
         let kept: Vec<usize> =
             (0..view.len()).filter(|row| !tried.replicas.contains(&ReplicaId(view.id[*row]))).collect();
-        let take = |column: &Vec<u32>| kept.iter().map(|row| column[*row]).collect();
-        let FleetView {
-            version: _,
-            id,
-            region,
-            running,
-            waiting,
-            kv_blocks_used,
-            kv_blocks_total,
-            prefix_hit_permille,
-            health,
-            draining,
-            role,
-            age_ms,
-            ttft_us,
-            tpot_us,
-            weight,
-            regions,
-        } = view;
-        Arc::new(FleetView {
-            version: self.next_version(),
-            id: take(id),
-            region: take(region),
-            running: take(running),
-            waiting: take(waiting),
-            kv_blocks_used: take(kv_blocks_used),
-            kv_blocks_total: take(kv_blocks_total),
-            prefix_hit_permille: take(prefix_hit_permille),
-            health: take(health),
-            draining: take(draining),
-            role: take(role),
-            age_ms: take(age_ms),
-            ttft_us: take(ttft_us),
-            tpot_us: take(tpot_us),
-            weight: take(weight),
-            regions: regions.clone(),
-        })
+        Arc::new(view.select(self.next_version(), &kept))
     }
 
     fn next_version(&mut self) -> u64 {

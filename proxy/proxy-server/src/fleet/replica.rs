@@ -19,6 +19,8 @@ pub(crate) struct Replica {
     pub region: RegionId,
     weight: u32,
     in_flight: AtomicU32,
+    /// Of the requests whose first token is still to come.
+    prefill_tokens: AtomicU64,
     requests: AtomicU64,
     failures: AtomicU64,
     /// Moving averages of what this proxy saw; 0 before the first.
@@ -45,6 +47,8 @@ pub(crate) struct Reading {
 /// Counts a request to a replica from the moment it is placed until it ends.
 pub(crate) struct Ticket {
     pub replica: Arc<Replica>,
+    /// Its prompt's tokens, until its first token comes.
+    prefill_tokens: u32,
 }
 
 impl Replica {
@@ -58,6 +62,7 @@ impl Replica {
             region,
             weight,
             in_flight: AtomicU32::new(0),
+            prefill_tokens: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             ttft_us: AtomicU32::new(0),
@@ -75,12 +80,13 @@ impl Replica {
         }
     }
 
-    /// A ticket for one more request, or `None` when `in_flight_max` are under way.
-    pub fn ticket(self: &Arc<Self>, in_flight_max: u32) -> Option<Ticket> {
+    /// A ticket for one more request with a prompt of about so many tokens, or `None` when `in_flight_max` are under way.
+    pub fn ticket(self: &Arc<Self>, in_flight_max: u32, prefill_tokens: u32) -> Option<Ticket> {
         let one_more = |now: u32| (now < in_flight_max).then_some(now + 1);
         self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).ok()?;
         self.requests.fetch_add(1, Ordering::Relaxed);
-        Some(Ticket { replica: self.clone() })
+        self.prefill_tokens.fetch_add(prefill_tokens.into(), Ordering::AcqRel);
+        Some(Ticket { replica: self.clone(), prefill_tokens })
     }
 
     pub fn reading(&self) -> MutexGuard<'_, Reading> {
@@ -185,6 +191,7 @@ impl Replica {
             ttft_us: seen_or(&self.ttft_us, state.ttft_us),
             tpot_us: seen_or(&self.tpot_us, state.tpot_us),
             weight: self.weight,
+            prefill_tokens: self.prefill_tokens.load(Ordering::Acquire).try_into().unwrap_or(u32::MAX),
         }
     }
 }
@@ -229,8 +236,17 @@ fn overlaid(state: &ReplicaState, in_flight_then: u32, in_flight_now: u32) -> (u
     (running.max(in_flight_now.saturating_sub(waiting)), waiting)
 }
 
+impl Ticket {
+    /// Its first token has come.
+    pub fn begins(&mut self) {
+        let prefill_tokens = std::mem::take(&mut self.prefill_tokens);
+        self.replica.prefill_tokens.fetch_sub(prefill_tokens.into(), Ordering::AcqRel);
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
+        self.begins();
         self.replica.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }

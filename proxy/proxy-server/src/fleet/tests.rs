@@ -54,10 +54,10 @@ fn the_version_moves_only_when_something_changed() {
 fn a_request_under_way_is_seen_before_the_next_look() {
     let bench = Bench::new(1);
     bench.look(0, ReplicaState::default());
-    let ticket = bench.fleet.replicas[0].ticket(1).expect("there is room");
+    let ticket = bench.fleet.replicas[0].ticket(1, 0).expect("there is room");
     bench.fleet.mark();
     assert_eq!(bench.view(None).unwrap().running, [1]);
-    assert!(bench.fleet.replicas[0].ticket(1).is_none(), "one is the bound");
+    assert!(bench.fleet.replicas[0].ticket(1, 0).is_none(), "one is the bound");
     drop(ticket);
     bench.fleet.touch();
     assert_eq!(bench.view(None).unwrap().running, [0]);

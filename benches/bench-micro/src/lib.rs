@@ -1,0 +1,1 @@
+//! Measures deciding code, native Rust beside components.

@@ -1,0 +1,1 @@
+//! A simulator of policies over fleets: discrete events around the real dispatch.
