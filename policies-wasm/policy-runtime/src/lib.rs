@@ -27,4 +27,4 @@ pub use host::{Host, Level};
 pub use limits::Limits;
 pub use pool::Instances;
 pub use runtime::Runtime;
-pub use slot::SlotUse;
+pub use slot::{Holder, PrefixIndex, SlotUse};
