@@ -38,7 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("wasmtime", &["policy-runtime"]),
     ("cudarc", &["engine-cuda"]),
-    ("rustls", &["proxy-server"]),
+    ("rustls", &["proxy-server", "telemetry"]),
     ("tokio-rustls", &["proxy-server"]),
     ("opentelemetry", &["telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),
