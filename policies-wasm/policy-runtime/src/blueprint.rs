@@ -8,6 +8,7 @@ use wasmtime::component::InstancePre;
 use crate::{
     Host, Level,
     instance::{Instance, Scene, Stillborn},
+    recording::{Record, Who},
     runtime::Core,
     slot::Slot,
     state::{State, bounded},
@@ -22,6 +23,8 @@ pub(crate) struct Blueprint {
     pub(crate) slot: Arc<Slot>,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) config_json: String,
+    /// As recordings name it.
+    pub(crate) who: Arc<Who>,
     pub(crate) mode: Mode,
     /// The state that a `single` policy took over from its predecessor, and takes up again after a trap.
     pub(crate) inherited: Option<Vec<u8>>,
@@ -32,8 +35,8 @@ impl Blueprint {
     pub(crate) fn build(&self, core: &Arc<Core>) -> Result<Instance, Stillborn> {
         let mut instance = Instance::configured(core, self, core.load_budget())?;
         match self.restore(core, &mut instance, core.load_budget()) {
-            Ok(Ok(())) => Ok(instance),
-            Ok(Err(_refused)) => Instance::configured(core, self, core.load_budget()),
+            Ok(Ok(())) => Ok(self.started(instance)),
+            Ok(Err(_refused)) => Instance::configured(core, self, core.load_budget()).map(|instance| self.started(instance)),
             Err(stop) => Err(Stillborn::Stopped { during: "restore", stop }),
         }
     }
@@ -43,16 +46,29 @@ impl Blueprint {
         let budget = core.instance_budget();
         let mut instance = Instance::configured(core, self, budget)?;
         match self.restore(core, &mut instance, budget) {
-            Ok(Ok(())) => Ok(instance),
-            Ok(Err(_)) | Err(_) => Instance::configured(core, self, budget),
+            Ok(Ok(())) => Ok(self.started(instance)),
+            Ok(Err(_)) | Err(_) => Instance::configured(core, self, budget).map(|instance| self.started(instance)),
         }
+    }
+
+    /// Tells a recording how a new instance began.
+    fn started(&self, mut instance: Instance) -> Instance {
+        if let Some(start) = instance.start.take() {
+            self.host.record(Record::Start(start));
+        }
+        instance
     }
 
     /// Hands a `single` policy its predecessor's state, if there is any. A refusal is told to the operator here.
     fn restore(&self, core: &Arc<Core>, instance: &mut Instance, budget: Budget) -> Result<Result<(), Refused>, Stop> {
         let Some(bytes) = self.inherited.as_ref().filter(|_| self.mode == Mode::Single) else { return Ok(Ok(())) };
         let answer = instance.call(budget, Scene::of_host(core), |exports, store| exports.restore(store, bytes))?;
-        let Some(Err(reason)) = answer else { return Ok(Ok(())) };
+        let Some(Err(reason)) = answer else {
+            if let Some(start) = &mut instance.start {
+                start.inherited = Some(bytes.clone());
+            }
+            return Ok(Ok(()));
+        };
         let reason = bounded(&reason, core.limits.message_bytes_max);
         let line = format!("the policy starts empty: it refuses its predecessor's state: {reason}");
         self.host.log(self.slot.name(), Level::Warn, &line);

@@ -12,6 +12,7 @@ use crate::{
     contract,
     instance::{Instance, Scene},
     pool::{Pool, PoolBounds},
+    recording::Who,
     runtime::Core,
     self_check::{self, QuietHost},
     slot::Slot,
@@ -90,6 +91,15 @@ fn blueprint(
         slot: Arc::new(Slot::new(upload.slot, &core.limits)),
         host: Arc::new(QuietHost(Arc::clone(&core.host))),
         config_json: checked_json(upload.config_json)?,
+        who: Arc::new(Who {
+            slot: upload.slot.to_owned(),
+            name: String::new(),
+            version: String::new(),
+            digest: String::new(),
+            config_json: String::new(),
+            mode: Mode::Pooled,
+            component: Arc::default(),
+        }),
         mode: Mode::Pooled,
         inherited: None,
     })
@@ -167,7 +177,16 @@ fn live(
         (Mode::Single, Some(predecessor)) => predecessor.snapshot_for_successor(),
         _ => None,
     };
-    let blueprint = Blueprint { slot, host: Arc::clone(&core.host), inherited, ..tried };
+    let who = Arc::new(Who {
+        slot: upload.slot.to_owned(),
+        name: description.name.clone(),
+        version: description.version.clone(),
+        digest: digest_of(upload.component),
+        config_json: tried.config_json.clone(),
+        mode: description.mode,
+        component: upload.component.into(),
+    });
+    let blueprint = Blueprint { slot, host: Arc::clone(&core.host), who, inherited, ..tried };
     let limits = &core.limits;
     let (instances_max, ready, wait_ms) = match description.mode {
         Mode::Pooled => {
@@ -184,11 +203,10 @@ fn live(
     for _ in 0..ready {
         pool.stock(blueprint.build(core).map_err(|error| error.into_load_error())?);
     }
-    let (digest, bytes) = (digest_of(upload.component), upload.component.len());
-    Ok(Component::new(Arc::clone(core), blueprint, pool, description, digest, bytes))
+    Ok(Component::new(Arc::clone(core), blueprint, pool, description, upload.component.len()))
 }
 
-fn digest_of(bytes: &[u8]) -> String {
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut digest, byte| {
         write!(digest, "{byte:02x}").expect("a String takes every write");
         digest

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 use wasmtime::{Config, Engine, component::Linker};
@@ -32,6 +32,8 @@ pub(crate) struct Core {
     pub(crate) linker: Linker<State>,
     /// None where fuel is the meter.
     pub(crate) ticker: Option<Ticker>,
+    /// Instances made so far; each is named by how many there were before.
+    pub(crate) instances: AtomicU64,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
 }
 
@@ -46,7 +48,8 @@ impl Runtime {
             None => Some(Ticker::start(&engine).map_err(|error| internal("start the epochs' thread", &error))?),
         };
         let limits = Arc::new(limits);
-        Ok(Runtime { core: Arc::new(Core { limits, host, seed, engine, linker, ticker, slots: Mutex::default() }) })
+        let (instances, slots) = (AtomicU64::new(0), Mutex::default());
+        Ok(Runtime { core: Arc::new(Core { limits, host, seed, engine, linker, ticker, instances, slots }) })
     }
 
     /// Compiles, checks, instantiates, configures and tries out a component, restores `predecessor`'s snapshot when
@@ -79,6 +82,11 @@ impl Runtime {
     pub fn slot_use(&self, slot: &str) -> Option<SlotUse> {
         let slot = lock(&self.core.slots).get(slot).map(Arc::clone)?;
         Some(slot.now())
+    }
+
+    /// For a replay, which makes instances of its own.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// The bounds it was made with.

@@ -5,7 +5,12 @@ mod calls;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+#[path = "../e2e/recorder.rs"]
+mod recorder;
+#[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
