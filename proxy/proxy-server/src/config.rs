@@ -14,6 +14,7 @@ use policy_api::RegionId;
 use thiserror::Error;
 
 use crate::base_url::BaseUrl;
+use crate::recorder::Recording;
 use file::ConfigFile;
 
 pub(crate) use file::{SLOT_NAME, is_slot_name};
@@ -35,6 +36,7 @@ pub struct Config {
     pub(crate) policies: Vec<PolicySlot>,
     pub(crate) policy_headers: Vec<HeaderName>,
     pub(crate) tenants: Tenants,
+    pub(crate) recording: Option<Recording>,
     pub(crate) limits: Limits,
     telemetry: Option<telemetry::Config>,
 }

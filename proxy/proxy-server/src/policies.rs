@@ -16,6 +16,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::clock::Clock;
 use crate::config::{Limits, PolicySlot, SLOT_NAME, is_slot_name};
 use crate::metrics::Metrics;
+use crate::recorder::Recorder;
 
 pub(crate) use host::PolicyHost;
 
@@ -102,9 +103,10 @@ impl Policies {
         limits: &Limits,
         clock: Clock,
         metrics: &Metrics,
+        recorder: Arc<Recorder>,
         seed: u64,
     ) -> Result<Policies, StartError> {
-        let host = Arc::new(PolicyHost::new(clock, metrics));
+        let host = Arc::new(PolicyHost::new(clock, metrics, recorder));
         let runtime = Runtime::new(runtime_limits(limits), host, seed).map_err(StartError::Runtime)?;
         let fallback = Arc::new(Fallback::default());
         let policies = Policies {

@@ -16,6 +16,7 @@ use crate::fleet::{Fleet, Looking, Replica};
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::policies::Policies;
+use crate::recorder::{Recorder, Recording};
 use crate::tasks::Stopping;
 use crate::traffic::Traffic;
 use crate::upstream::{Probe, Upstream};
@@ -34,6 +35,9 @@ pub(crate) struct Proxy {
     pub upstream: Upstream,
     pub probe: Probe,
     pub observer: Observer,
+    pub recorder: Arc<Recorder>,
+    /// Where recordings go, if anywhere.
+    pub recording: Option<Recording>,
     pub decisions: Decisions,
     pub traffic: Traffic,
     pub metrics: Metrics,
@@ -65,6 +69,8 @@ pub(crate) struct Parts {
     pub fleet: Fleet,
     pub policies: Policies,
     pub observer: Observer,
+    pub recorder: Arc<Recorder>,
+    pub recording: Option<Recording>,
     pub metrics: Metrics,
     pub stopping: Stopping,
 }
@@ -90,6 +96,8 @@ impl Proxy {
             fleet,
             policies,
             observer,
+            recorder,
+            recording,
             metrics,
             stopping,
         } = parts;
@@ -104,6 +112,8 @@ impl Proxy {
             upstream: crate::upstream::upstream(&limits),
             probe: Probe::new(&limits),
             observer,
+            recorder,
+            recording,
             decisions: Decisions::new(limits.decisions_max),
             traffic: Traffic::new(limits.traffic_seconds_max),
             metrics,

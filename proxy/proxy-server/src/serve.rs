@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
 use crate::policies::Policies;
 use crate::proxy::{Parts, Proxy};
+use crate::recorder::{self, Recorder};
 use crate::tasks::Tasks;
 
 /// How long background tasks get to end once the connections have.
@@ -61,7 +62,8 @@ pub enum Error {
 pub fn check(config: &Config) -> Result<(), Error> {
     config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
-    let loaded = Policies::start(&config.policies, &config.limits, clock, &metrics, rand::random());
+    let recorder = Arc::new(Recorder::new(1));
+    let loaded = Policies::start(&config.policies, &config.limits, clock, &metrics, recorder, rand::random());
     loaded.map(drop).map_err(|error| Error::Policy(error.to_string()))
 }
 
@@ -92,7 +94,7 @@ pub async fn serve(
     let admin = port(admin, acceptor, &proxy.admin_connections);
     let ports = futures_util::future::join(
         data.serve(Data(proxy.clone()), tasks.stopping(), drain_max),
-        admin.serve(Admin::new(proxy), tasks.stopping(), drain_max),
+        admin.serve(Admin::new(proxy.clone()), tasks.stopping(), drain_max),
     );
     ready(bound);
     let stop = async {
@@ -101,6 +103,8 @@ pub async fn serve(
         tasks.begin_stop();
     };
     futures_util::future::join(ports, stop).await;
+    // After the last request, so that the recording has it; the writer ends with it.
+    proxy.recorder.close().await;
     tasks.end(TASKS_END_MAX).await;
     Ok(())
 }
@@ -116,9 +120,11 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     let clock = Clock::start();
     let metrics = Metrics::new();
     let fleet = Fleet::new(&config);
-    let Config { region, data_url, admin_token, policies, policy_headers, tenants, limits, .. } = config;
+    let Config { region, data_url, admin_token, policies, policy_headers, tenants, limits, recording, .. } = config;
+    let recorder = Arc::new(Recorder::new(limits.recording_queue_max));
+    let recording_host = recorder.clone();
     let (policies, metrics, limits) = tokio::task::spawn_blocking(move || {
-        let policies = Policies::start(&policies, &limits, clock, &metrics, rand::random());
+        let policies = Policies::start(&policies, &limits, clock, &metrics, recording_host, rand::random());
         (policies, metrics, limits)
     })
     .await
@@ -136,6 +142,8 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         fleet,
         policies,
         observer,
+        recorder: recorder.clone(),
+        recording,
         metrics,
         stopping: tasks.stopping(),
     };
@@ -147,6 +155,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         tasks.spawn(format!("poll region {}", peer.name), poll_peer(proxy.clone(), peer.clone()));
     }
     tasks.spawn("observe", observe(proxy.clone(), events));
+    tasks.spawn_to_end("recorder", recorder::write(recorder));
     tasks.spawn("traffic", tick(proxy.clone()));
     Ok(proxy)
 }

@@ -13,5 +13,6 @@ mod faults;
 mod help;
 mod http;
 mod processes;
+mod replay;
 mod swap;
 mod traces;

@@ -60,6 +60,8 @@ pub struct Limits {
     pub policy_call_ms_max: u32,
     /// Events that wait for policies' observe hooks; more are dropped and counted.
     pub events_max: usize,
+    /// Calls of policies that wait to be written into a recording; more are left out of it and counted.
+    pub recording_queue_max: usize,
     /// Spans that wait for export; more are dropped and counted.
     pub spans_max: usize,
     /// Connections on the admin port.
@@ -99,6 +101,7 @@ impl Default for Limits {
             component_bytes_max: 16 << 20,
             policy_call_ms_max: 5,
             events_max: 8192,
+            recording_queue_max: 4096,
             spans_max: 8192,
             admin_connections_max: 256,
             admin_streams_max: 32,
@@ -124,7 +127,7 @@ impl Limits {
     }
 
     /// Each bound's key and value, and the least and the most that it may be.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 30] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 31] {
         let Limits {
             body_bytes_max,
             body_ms_max,
@@ -152,6 +155,7 @@ impl Limits {
             component_bytes_max,
             policy_call_ms_max,
             events_max,
+            recording_queue_max,
             spans_max,
             admin_connections_max,
             admin_streams_max,
@@ -187,6 +191,7 @@ impl Limits {
             // An instance that is in a call serves nobody else meanwhile.
             ("policy_call_ms_max", policy_call_ms_max.into(), 1, 60_000),
             ("events_max", events_max as u64, 1, COUNT_MAX),
+            ("recording_queue_max", recording_queue_max as u64, 1, COUNT_MAX),
             ("spans_max", spans_max as u64, 1, COUNT_MAX),
             ("admin_connections_max", admin_connections_max as u64, 1, COUNT_MAX),
             ("admin_streams_max", admin_streams_max as u64, 0, COUNT_MAX),
