@@ -81,7 +81,8 @@ pub fn pick(
     below: impl FnOnce(u32) -> u32,
 ) -> Option<(Target, Why)> {
     let own = own_region(fleet);
-    let takers = || fleet.rows().filter(|row| fleet.takes_work(*row) && own.is_none_or(|own| fleet.region()[*row] == own));
+    let takers =
+        || fleet.rows().filter(|row| fleet.takes_work(*row) && own.is_none_or(|own| fleet.region()[*row] == own));
     if takers().any(|row| has_room(fleet, row, config.room)) {
         let with_room = takers().filter(|row| has_room(fleet, *row, config.room));
         return local(fleet, with_room, config, &replicas(), below);

@@ -148,7 +148,11 @@ mod tests {
         assert_eq!(config.cost("free", 100, 40, 10), 200_000);
         assert_eq!(config.cost("acme", 1, 9, 0), 500, "no more is cached than there is");
         let most = Config::parse(r#"{"input_weight":1000,"output_weight":1000,"shares":{"a":0.001}}"#).unwrap();
-        assert_eq!(most.cost("a", u32::MAX, 0, u32::MAX), 2 * u64::from(u32::MAX) * 1_000_000_000, "as much as can be said");
+        assert_eq!(
+            most.cost("a", u32::MAX, 0, u32::MAX),
+            2 * u64::from(u32::MAX) * 1_000_000_000,
+            "as much as can be said"
+        );
     }
 
     #[test]

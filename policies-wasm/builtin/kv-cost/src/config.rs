@@ -45,7 +45,9 @@ impl Config {
         let outside = |field: &str, value: f64, most: f64| {
             (!(0.0..=most).contains(&value)).then(|| Refusal::of(field, format!("must be 0 to {most}, not {value}")))
         };
-        if let Some(refusal) = outside("overlap_weight", overlap_weight, 1e6).or(outside("temperature", temperature, 1e6)) {
+        if let Some(refusal) =
+            outside("overlap_weight", overlap_weight, 1e6).or(outside("temperature", temperature, 1e6))
+        {
             return Err(refusal);
         }
         if block_tokens == 0 {

@@ -98,7 +98,11 @@ mod tests {
 
     #[test]
     fn an_idle_replica_has_all_its_blocks() {
-        check(&[replica(0, 1, 1), replica(1, 0, 0)], &[], Some("1 is the freest: 1000 blocks for a batch of 1, 1000.0 each"));
+        check(
+            &[replica(0, 1, 1), replica(1, 0, 0)],
+            &[],
+            Some("1 is the freest: 1000 blocks for a batch of 1, 1000.0 each"),
+        );
     }
 
     #[test]

@@ -24,8 +24,8 @@ struct ConfigFile {
 impl Config {
     /// Reads a JSON object.
     pub fn parse(json: &str) -> Result<Config, Refusal> {
-        let ConfigFile { batch_over_mean_max } = serde_json::from_str(json)
-            .map_err(|error| Refusal::at(json, error.line(), error.column(), &error))?;
+        let ConfigFile { batch_over_mean_max } =
+            serde_json::from_str(json).map_err(|error| Refusal::at(json, error.line(), error.column(), &error))?;
         match batch_over_mean_max {
             Some(most) if !(1.0..=1000.0).contains(&most) => {
                 Err(Refusal::of("batch_over_mean_max", format!("must be 1 to 1000, not {most}")))

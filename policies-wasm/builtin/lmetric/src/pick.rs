@@ -70,7 +70,9 @@ impl Pick {
     /// `least product 640 on 3: 160 tokens to prefill (100 of this prompt) × batch 4`.
     pub fn why(&self) -> String {
         let Pick { id, score: Score { product, batch, tokens }, uncached } = self;
-        format!("least product {product} on {id}: {tokens} tokens to prefill ({uncached} of this prompt) × batch {batch}")
+        format!(
+            "least product {product} on {id}: {tokens} tokens to prefill ({uncached} of this prompt) × batch {batch}"
+        )
     }
 }
 

@@ -50,7 +50,13 @@ fn check(scene: Scene<'_>, expected: Option<(Target, &str)>) {
 #[test]
 fn a_local_replica_with_room_that_has_seen_the_prompt_comes_first() {
     let replicas = [replica(0, 1, 0), replica(1, 5, 0), replica(2, 0, 0)];
-    let scene = Scene { replicas: &replicas, seen: &[6, 8, 0], regions: &[HERE, region(1, 4, 0, 10)], seen_there: &[0, 10], ..SCENE };
+    let scene = Scene {
+        replicas: &replicas,
+        seen: &[6, 8, 0],
+        regions: &[HERE, region(1, 4, 0, 10)],
+        seen_there: &[0, 10],
+        ..SCENE
+    };
     check(scene, Some((Target::Replica(1), "local: 8 of 10 blocks matched on 1")));
 }
 
@@ -80,7 +86,12 @@ fn a_replica_that_holds_requests_back_has_no_room() {
 fn or_one_that_has_as_many_as_it_may() {
     let replicas = [replica(0, 3, 1), replica(1, 3, 0)];
     check(
-        Scene { config: r#"{"push_by":"outstanding","outstanding_max":4}"#, replicas: &replicas, seen: &[10, 0], ..SCENE },
+        Scene {
+            config: r#"{"push_by":"outstanding","outstanding_max":4}"#,
+            replicas: &replicas,
+            seen: &[10, 0],
+            ..SCENE
+        },
         Some((Target::Replica(1), "local: 1 has the least load 3 of 1 with room, no match")),
     );
 }
@@ -105,8 +116,19 @@ fn without_room_the_region_that_has_seen_the_prompt_gets_it_or_the_nearest() {
 
 #[test]
 fn a_region_without_room_with_a_queue_or_long_unheard_of_is_left_out() {
-    let regions = [HERE, region(1, 0, 0, 1), region(2, 9, 5, 1), Region { age_ms: 5001, ..region(3, 9, 0, 1) }, region(4, 1, 4, 900)];
-    let scene = |regions| Scene { replicas: &[Replica { waiting: 1, ..HELD }], regions, seen_there: &[0, 10, 10, 10, 0], ..SCENE };
+    let regions = [
+        HERE,
+        region(1, 0, 0, 1),
+        region(2, 9, 5, 1),
+        Region { age_ms: 5001, ..region(3, 9, 0, 1) },
+        region(4, 1, 4, 900),
+    ];
+    let scene = |regions| Scene {
+        replicas: &[Replica { waiting: 1, ..HELD }],
+        regions,
+        seen_there: &[0, 10, 10, 10, 0],
+        ..SCENE
+    };
     check(scene(&regions), Some((Target::Region(4), "no room here: region 4 is the nearest, 0.9 ms away, no match")));
     check(scene(&regions[..4]), Some((Target::Hold, "no room here, nor in another region: held")));
 }

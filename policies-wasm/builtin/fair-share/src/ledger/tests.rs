@@ -106,7 +106,10 @@ fn a_tenant_whose_requests_are_gone_without_a_word_holds_up_nobody_for_long() {
     ledger.ask(&asking(1, "gone", 10), Room::Full, &config);
     ledger.ask(&asking(2, "a", 100), Room::Free, &config);
     let late = |now_ms| Asking { now_ms, ..asking(3, "a", 100) };
-    waits(&ledger.ask(&late(WAITING_MS_MAX), Room::Free, &config), "held: a is 100 tokens ahead of gone, who waits too");
+    waits(
+        &ledger.ask(&late(WAITING_MS_MAX), Room::Free, &config),
+        "held: a is 100 tokens ahead of gone, who waits too",
+    );
     assert_eq!(ledger.ask(&late(WAITING_MS_MAX + 1), Room::Free, &config), Turn::Go);
 }
 
@@ -156,9 +159,14 @@ enum Act {
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let ask = (0_u64..30, 0_u8..6, 0_u32..3000, any::<bool>())
-        .prop_map(|(request, tenant, tokens, room)| Act::Ask { request, tenant, tokens, room });
-    let end = (0_u64..30, 0_u32..3000, 0_u32..500).prop_map(|(request, prompt, output)| Act::End { request, prompt, output });
+    let ask = (0_u64..30, 0_u8..6, 0_u32..3000, any::<bool>()).prop_map(|(request, tenant, tokens, room)| Act::Ask {
+        request,
+        tenant,
+        tokens,
+        room,
+    });
+    let end =
+        (0_u64..30, 0_u32..3000, 0_u32..500).prop_map(|(request, prompt, output)| Act::End { request, prompt, output });
     proptest::collection::vec(prop_oneof![ask, end], 0..80)
 }
 

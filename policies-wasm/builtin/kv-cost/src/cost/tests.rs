@@ -93,10 +93,8 @@ fn a_drawn_one_says_so() {
 
 #[test]
 fn what_takes_no_work_is_left_out() {
-    let replicas = [
-        Replica { health: Health::Unhealthy, ..Replica::default() },
-        Replica { draining: true, ..Replica::default() },
-    ];
+    let replicas =
+        [Replica { health: Health::Unhealthy, ..Replica::default() }, Replica { draining: true, ..Replica::default() }];
     let prompt = Prompt { tokens: 1, bytes: 0, prefix: Prefix { blocks: 0, held: vec![0; 2] } };
     assert_eq!(pick(&Fleet::of(&replicas, &[]), &prompt, &Config::default(), |_| 0, || 0), None);
 }
