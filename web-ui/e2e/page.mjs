@@ -1,6 +1,7 @@
 // One browser page with its eyes open: what it logged, what it asked for, how its layout moved; and how a test waits.
 
 import { isDeepStrictEqual } from 'node:util';
+import { chromium } from 'playwright-core';
 
 /** Longest wait for a condition; far beyond what is needed, so that only a hang meets it. */
 const PATIENCE_MS = 30_000;
@@ -11,6 +12,10 @@ export function check(holds, fact) {
 
 export function equal(is, should, what) {
   if (!isDeepStrictEqual(is, should)) throw new Error(`${what}: ${JSON.stringify(is)} instead of ${JSON.stringify(should)}`);
+}
+
+export function launch(executablePath = '/usr/bin/chromium') {
+  return chromium.launch({ executablePath, headless: true, args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-background-networking', '--no-first-run'] });
 }
 
 export class Page {
@@ -84,6 +89,10 @@ export class Page {
         resolve();
       }
     }));
+  }
+
+  card(slot) {
+    return this.tab.locator(`[data-slot="${slot}"]`);
   }
 
   text(selector) {

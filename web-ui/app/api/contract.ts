@@ -107,7 +107,8 @@ export interface Scope {
 
 export interface Budget {
   faults_permille_max: number;
-  call_us_p99_max: number;
+  /** Null: not judged. */
+  call_us_p99_max: number | null;
   fuel_max: number | null;
   requests_min: number;
 }

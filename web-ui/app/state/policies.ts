@@ -44,7 +44,7 @@ export function scopeWords(scope: Scope): string | null {
 /** What happens to a request when the policy fails, hook by hook. */
 export function onErrorWords(slot: Slot, hooks: string[]): { hook: string; act: string }[] {
   const asked = (['admit', 'place'] as const).filter((hook) => hooks.length === 0 || hooks.includes(hook));
-  return asked.map((hook) => ({ hook, act: slot.on_error[hook] === 'reject' ? 'refused' : 'to the next' }));
+  return asked.map((hook) => ({ hook, act: slot.on_error[hook] === 'reject' ? 'refuses' : 'falls back' }));
 }
 
 /** The version that a quarantine took out of service, while nothing has taken its place since. */
@@ -58,7 +58,8 @@ export function quarantineOf(slot: Slot): { version: PolicyVersion; entry: Histo
 export interface Measure {
   name: string;
   now: number | null;
-  max: number;
+  /** Null: not judged. */
+  max: number | null;
 }
 
 export interface CanaryHealth {
@@ -70,12 +71,16 @@ export interface CanaryHealth {
   callUs: Measure;
 }
 
+export function isOver({ now, max }: Measure): boolean {
+  return max !== null && now !== null && now > max;
+}
+
 /** How a canary fares against its budget, by the same rule that rolls it back. */
 export function canaryHealth(canary: Canary, version: PolicyVersion | undefined): CanaryHealth {
   const { budget, requests, faults: failed } = canary;
-  const faults = { name: 'faults', now: requests === 0 ? null : (failed * 1000) / requests, max: budget.faults_permille_max };
-  const callUs = { name: 'call', now: version?.call_us.p99 ?? null, max: budget.call_us_p99_max };
+  const faults: Measure = { name: 'faults', now: requests === 0 ? null : (failed * 1000) / requests, max: budget.faults_permille_max };
+  const callUs: Measure = { name: 'call', now: version?.call_us.p99 ?? null, max: budget.call_us_p99_max };
   const wanting = Math.max(0, budget.requests_min - requests);
-  const over = [faults, callUs].some((measure) => (measure.now ?? 0) > measure.max);
+  const over = [faults, callUs].some(isOver);
   return { verdict: wanting > 0 ? 'waiting' : over ? 'over' : 'within', wanting, faults, callUs };
 }

@@ -158,8 +158,8 @@ describe('a slot', () => {
   });
 
   it('says what a fault means for the hooks it has', () => {
-    expect(onErrorWords(facts.slot(), ['place', 'observe'])).toEqual([{ hook: 'place', act: 'to the next' }]);
-    expect(onErrorWords(facts.slot(), []).map(({ act }) => act)).toEqual(['refused', 'to the next']);
+    expect(onErrorWords(facts.slot(), ['place', 'observe'])).toEqual([{ hook: 'place', act: 'falls back' }]);
+    expect(onErrorWords(facts.slot(), []).map(({ act }) => act)).toEqual(['refuses', 'falls back']);
   });
 
   it('shows a quarantine until a newer version decides', () => {
@@ -188,6 +188,8 @@ describe('a canary', () => {
     expect(health({ requests: 40, faults: 1 })).toMatchObject({ wanting: 10, faults: { now: 25, max: 10 }, callUs: { now: null } });
     expect(health({ requests: 0 }).faults.now).toBeNull();
     expect(canaryHealth(facts.canary(), undefined).callUs.now).toBeNull();
+    const unjudged = facts.canary({ budget: { faults_permille_max: 10, call_us_p99_max: null, fuel_max: null, requests_min: 50 } });
+    expect(canaryHealth(unjudged, facts.version(2, 'canary', { call_us: { p50: 1, p99: 1e9 } })).verdict).toBe('within');
   });
 });
 
