@@ -175,12 +175,12 @@ export class Chain {
     return place;
   }
 
-  #add(place, name, { content, digest, version, bytes, config, signed_by, source, source_detail, by, at }) {
+  #add(place, name, { content = name, digest, version, bytes, config, signed_by, source, source_detail, by, at }) {
     const component = componentOf(name);
     const added = {
       number: 1 + Math.max(0, ...place.versions.map((one) => one.number)), state: 'previous', name, version, digest: digest ?? `sha256:${createHash('sha256').update(content).digest('hex')}`, bytes: bytes ?? 13_512 + name.length * 977,
       hooks: component.hooks, mode: component.mode, config, signed_by: signed_by ?? null, source, source_detail, by, loaded_unix_ms: Math.round(at), activated_unix_ms: Math.round(at), decisions_total: 0, faults_total: 0, last_fault: null,
-      schema: component.schema, hidden: { calls: [], callUs: component.callUs, faulty: component.faulty === true },
+      schema: component.schema, hidden: { content, calls: [], callUs: component.callUs, faulty: component.faulty === true },
     };
     place.versions.unshift(added);
     return added;

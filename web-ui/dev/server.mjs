@@ -65,6 +65,8 @@ async function answerAdmin(request, response) {
   if (request.method === 'GET' && pathname === '/metrics') return response.end('# a make-believe proxy measures nothing\n');
   const decision = /^\/admin\/v1\/decisions\/([^/]+)$/.exec(pathname);
   if (decision && request.method === 'GET') return answerDecision(response, decodeURIComponent(decision[1]));
+  const component = /^\/admin\/v1\/policies\/([^/]+)\/versions\/(\d+)\/component$/.exec(pathname);
+  if (component && request.method === 'GET') return answerComponent(response, decodeURIComponent(component[1]), Number(component[2]));
   const slot = /^\/admin\/v1\/policies\/([^/]+)(?:\/(\w+))?$/.exec(pathname);
   if (slot) return answerPolicy(request, response, { slot: decodeURIComponent(slot[1]), act: `${request.method} ${slot[2] ?? ''}`.trim(), searchParams });
   return refuse(response, 404, `no such path: ${request.method} ${pathname}`);
@@ -101,6 +103,13 @@ async function answerPolicy(request, response, { slot, act, searchParams }) {
   if (act === 'POST activate') return answerChange(response, chain.activate(slot, body.version, given));
   if (act === 'PUT config') return answerChange(response, chain.configure(slot, body, given));
   return refuse(response, 404, `no such path: ${act} of slot "${slot}"`);
+}
+
+function answerComponent(response, slot, number) {
+  const version = simulation.chain.find(slot)?.versions.find((one) => one.number === number);
+  if (!version) return refuse(response, 404, `slot "${slot}" keeps no version ${number}`, { code: 'unknown_version' });
+  response.writeHead(200, { 'content-type': 'application/wasm' });
+  return response.end(version.hidden.content);
 }
 
 async function answerRecording(request, response) {

@@ -67,6 +67,7 @@ try {
   await run('everything is reached by keyboard', steps.keyboard);
   await run('garbage is refused with the reason', policySteps.refusal);
   await run('a policy is swapped by upload', policySteps.swap);
+  await run('a component is downloaded', policySteps.download);
   await run('the swap is rolled back', policySteps.rollback);
   await run('an earlier version is activated', policySteps.activate);
   await run('a configuration is tried out and promoted', policySteps.configure);

@@ -46,8 +46,10 @@ export class Page {
         for (const entry of list.getEntries()) {
           const moved = entry.sources.map(({ node }) => node?.parentElement).filter(Boolean);
           // New decisions push the older ones down their list: that is what a list is for.
-          const onlyRows = moved.every((element) => element.closest('[data-decision], .decisions tbody'));
-          if (!entry.hadRecentInput && !onlyRows) window.shifts.push({ value: entry.value, at: Math.round(entry.startTime), under: moved.map((element) => element.className || element.nodeName) });
+          const isRow = (element) => element.closest('[data-decision], .decisions tbody') !== null;
+          const inSlot = (element) => element.closest('.policies') !== null;
+          if (entry.hadRecentInput || moved.every(isRow)) continue;
+          window.shifts.push({ value: entry.value, bySlots: moved.every((element) => isRow(element) || inSlot(element)), at: Math.round(entry.startTime), under: moved.map((element) => element.className || element.nodeName) });
         }
       }).observe({ type: 'layout-shift', buffered: true });
     });
@@ -101,6 +103,11 @@ export class Page {
 
   layoutShift() {
     return this.tab.evaluate(() => window.shifts.reduce((sum, shift) => sum + shift.value, 0));
+  }
+
+  /** The same without the cards of slots: they grow and shrink with what a test does to them. */
+  layoutShiftElsewhere() {
+    return this.tab.evaluate(() => window.shifts.filter((shift) => !shift.bySlots).reduce((sum, shift) => sum + shift.value, 0));
   }
 
   async checkNoOverflow(what) {

@@ -1,5 +1,7 @@
 // What an operator does to a slot, step by step, and that the proxy then says the same as the page.
 
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { check, equal } from './page.mjs';
 
 const COMPONENT = { name: 'next.wasm', mimeType: 'application/wasm' };
@@ -47,6 +49,16 @@ export async function swap({ page, admin, slot, component }) {
   await page.until(`${after.name} to count decisions`, (number) => Number(document.querySelector(`.active[data-version="${number}"] [data-field="decisions"]`).innerText.replaceAll(',', '')) > 0, String(after.number));
   await page.picture('swapped', { fullPage: true });
   return `${before.name} → ${after.name} ${after.version}`;
+}
+
+export async function download({ page, admin, slot, component }) {
+  const { number, name, version, digest } = await admin.active(slot);
+  const [file] = await Promise.all([page.tab.waitForEvent('download'), page.card(slot).getByRole('button', { name: `Download version ${number} of ${slot}` }).click()]);
+  equal(file.suggestedFilename(), `${name}-${version}.wasm`, 'the name of the file');
+  const bytes = readFileSync(await file.path());
+  equal(`sha256:${createHash('sha256').update(bytes).digest('hex')}`, digest, 'the digest of the file');
+  check(component === undefined || bytes.equals(component), 'the file is what was uploaded');
+  return `${bytes.length} bytes`;
 }
 
 export async function rollback({ page, admin, slot }) {

@@ -179,6 +179,7 @@ export async function quarantine({ page, admin, slot }) {
   equal(entry.what, 'quarantined', 'the newest entry of the history');
   const words = await alarm.innerText();
   for (const word of [`Version ${entry.from} is quarantined`, entry.why, 'least-load']) check(words.includes(word), `the alarm tells ${word}: ${words}`);
+  equal(await page.card(slot).locator('.said').count(), 0, 'words that are true no more');
   await alarm.scrollIntoViewIfNeeded();
   await page.picture('quarantine');
   return entry.why;

@@ -45,9 +45,11 @@ try {
   await run('sheets are read in both themes, by keyboard and at 380 pixels', simulatedSteps.sheets);
   await run('garbage is refused with the reason', policySteps.refusal);
   await run('a component is pulled by reference', simulatedSteps.pull);
+  await run('a component is downloaded', policySteps.download);
   await run('a canary over its budget is rolled back by itself', simulatedSteps.budget);
   await run('a version that keeps failing is quarantined, loudly', simulatedSteps.quarantine);
   await run('a slot is added', simulatedSteps.addSlot);
+  await run('nothing jumped', steps.still);
   await run('both themes are drawn', steps.themes);
   await run('everything is reached by keyboard', steps.keyboard);
   await run('it fits 380 pixels', steps.narrow);

@@ -82,16 +82,19 @@ export function refusalOf(status: number, body: string): Refusal {
   return { message: `The admin port answered ${status} without a reason.`, code: null, param: null };
 }
 
-async function ask<T>(path: string, init: RequestInit = {}): Promise<T> {
+async function answerTo(path: string, init: RequestInit = {}): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(path, { ...init, headers: { ...authorization(), ...init.headers }, cache: 'no-store' });
   } catch {
     throw new ApiError(0, 'The admin port could not be reached.');
   }
-  const body = await response.text();
-  if (!response.ok) throw new ApiError(response.status, refusalOf(response.status, body));
-  return JSON.parse(body) as T;
+  if (!response.ok) throw new ApiError(response.status, refusalOf(response.status, await response.text()));
+  return response;
+}
+
+async function ask<T>(path: string, init: RequestInit = {}): Promise<T> {
+  return (await (await answerTo(path, init)).json()) as T;
 }
 
 /** A change that the history keeps, with who made it. */
@@ -159,6 +162,10 @@ export function configure(slot: string, config: JsonObject, rollout: Rollout): P
 
 export function pull(slot: string, reference: string, rollout: Rollout): Promise<Slot> {
   return change('POST', pathOf(slot, '/pull', rollout), { reference });
+}
+
+export async function component(slot: string, version: number): Promise<Blob> {
+  return (await answerTo(pathOf(slot, `/versions/${version}/component`))).blob();
 }
 
 export interface Parcel {

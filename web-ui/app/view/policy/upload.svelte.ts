@@ -11,7 +11,13 @@ export type UploadState =
   | { phase: 'checking'; what: string }
   | { phase: 'pulling'; what: string }
   | { phase: 'refused'; what: string; reason: string }
-  | { phase: 'done'; said: string };
+  | { phase: 'done'; outcome: Outcome | null };
+
+/** What a change has come to, in one sentence, and the version that it speaks of. */
+export interface Outcome {
+  words: string;
+  version: number;
+}
 
 export class Upload {
   state = $state.raw<UploadState>({ phase: 'idle' });
@@ -43,7 +49,7 @@ export class Upload {
     try {
       const slot = await act();
       dashboard.slotChanged(slot);
-      this.state = { phase: 'done', said: outcomeOf(slot, rollout) };
+      this.state = { phase: 'done', outcome: outcomeOf(slot, rollout) };
       return slot;
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) dashboard.reconnect();
@@ -53,10 +59,9 @@ export class Upload {
   }
 }
 
-/** What a change has come to, in one sentence. */
-export function outcomeOf(slot: Slot, rollout: Rollout): string {
+export function outcomeOf(slot: Slot, rollout: Rollout): Outcome | null {
   const version = rollout === 'all' ? activeOf(slot) : versionOf(slot, slot.canary?.version ?? null);
-  if (version === undefined) return 'Done.';
+  if (version === undefined) return null;
   const named = `${version.name} ${version.version} (#${version.number})`;
-  return rollout === 'all' ? `${named} is active.` : `${named} takes ${rollout.percent} % of requests.`;
+  return { words: rollout === 'all' ? `${named} is active.` : `${named} takes ${rollout.percent} % of requests.`, version: version.number };
 }
