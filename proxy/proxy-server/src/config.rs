@@ -2,6 +2,7 @@
 
 mod file;
 mod limits;
+mod tenants;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use crate::base_url::BaseUrl;
 use file::ConfigFile;
 
 pub(crate) use file::{SLOT_NAME, is_slot_name};
+pub(crate) use tenants::{Tenant, Tenants};
 
 pub use limits::Limits;
 
@@ -32,6 +34,7 @@ pub struct Config {
     pub(crate) regions: Vec<Region>,
     pub(crate) policies: Vec<PolicySlot>,
     pub(crate) policy_headers: Vec<HeaderName>,
+    pub(crate) tenants: Tenants,
     pub(crate) limits: Limits,
     telemetry: Option<telemetry::Config>,
 }

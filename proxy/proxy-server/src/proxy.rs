@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::base_url::BaseUrl;
 use crate::clock::Clock;
-use crate::config::{Limits, Secret};
+use crate::config::{Limits, Secret, Tenants};
 use crate::decisions::Decisions;
 use crate::fleet::{Fleet, Looking, Replica};
 use crate::metrics::Metrics;
@@ -26,6 +26,7 @@ pub(crate) struct Proxy {
     pub data_url: BaseUrl,
     pub admin_token: Option<Secret>,
     pub policy_headers: Vec<HeaderName>,
+    pub tenants: Tenants,
     pub limits: Limits,
     pub clock: Clock,
     pub fleet: Fleet,
@@ -58,6 +59,7 @@ pub(crate) struct Parts {
     pub data_url: BaseUrl,
     pub admin_token: Option<Secret>,
     pub policy_headers: Vec<HeaderName>,
+    pub tenants: Tenants,
     pub limits: Limits,
     pub clock: Clock,
     pub fleet: Fleet,
@@ -82,6 +84,7 @@ impl Proxy {
             data_url,
             admin_token,
             policy_headers,
+            tenants,
             limits,
             clock,
             fleet,
@@ -95,6 +98,7 @@ impl Proxy {
             data_url,
             admin_token,
             policy_headers,
+            tenants,
             fleet,
             policies,
             upstream: crate::upstream::upstream(&limits),

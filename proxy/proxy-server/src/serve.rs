@@ -116,7 +116,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     let clock = Clock::start();
     let metrics = Metrics::new();
     let fleet = Fleet::new(&config);
-    let Config { region, data_url, admin_token, policies, policy_headers, limits, .. } = config;
+    let Config { region, data_url, admin_token, policies, policy_headers, tenants, limits, .. } = config;
     let (policies, metrics, limits) = tokio::task::spawn_blocking(move || {
         let policies = Policies::start(&policies, &limits, clock, &metrics, rand::random());
         (policies, metrics, limits)
@@ -130,6 +130,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         data_url: data_url.unwrap_or_else(|| BaseUrl::of(bound.data)),
         admin_token,
         policy_headers,
+        tenants,
         limits,
         clock,
         fleet,

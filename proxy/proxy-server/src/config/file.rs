@@ -10,7 +10,8 @@ use policy_api::RegionId;
 use serde::Deserialize;
 
 use crate::base_url::BaseUrl;
-use crate::config::{Config, Limits, PolicySlot, Region, Replica, ReplicaKind, Secret, TlsFiles};
+use crate::config::tenants::TenantFile;
+use crate::config::{Config, Limits, PolicySlot, Region, Replica, ReplicaKind, Secret, Tenants, TlsFiles};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +29,8 @@ pub(super) struct ConfigFile {
     regions: Vec<RegionFile>,
     #[serde(default, rename = "policy")]
     policies: Vec<PolicyFile>,
+    #[serde(default, rename = "tenant")]
+    tenants: Vec<TenantFile>,
     #[serde(default)]
     limits: Limits,
     telemetry: Option<TelemetryFile>,
@@ -122,7 +125,7 @@ pub(super) struct Wrong {
     pub message: String,
 }
 
-fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { key: key.into(), message: message.into() })
 }
 
@@ -147,6 +150,7 @@ impl ConfigFile {
             replicas,
             regions,
             policies,
+            tenants,
             limits,
             telemetry,
         } = self;
@@ -171,6 +175,7 @@ impl ConfigFile {
             replicas: check_replicas(replicas, &region, &regions)?,
             policies: check_policies(policies, folder, limits.slots_max)?,
             policy_headers: check_headers(policy_headers)?,
+            tenants: Tenants::of(tenants)?,
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
             region,
             regions,
@@ -186,7 +191,7 @@ fn is_one_port(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 /// People read names in tables and metrics, and programs in headers.
-fn check_name(key: &str, name: &str) -> Result<(), Wrong> {
+pub(super) fn check_name(key: &str, name: &str) -> Result<(), Wrong> {
     match name.trim().is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         true => wrong(key, format!("{name:?} must be 1 to {NAME_BYTES_MAX} bytes that can be seen")),
         false => Ok(()),
