@@ -27,7 +27,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine-scheduler", &["engine-kv"]),
     ("engine-cpu", &["engine-backend"]),
     ("engine-model", &["engine-backend"]),
-    ("proxy-server", &["openai-api", "dispatch", "policy-api", "policy-runtime", "oci-artifact", "web-ui", "telemetry"]),
+    (
+        "proxy-server",
+        &["openai-api", "dispatch", "policy-api", "policy-runtime", "oci-artifact", "web-ui", "telemetry"],
+    ),
     (
         "engine-server",
         &["openai-api", "engine-kv", "engine-scheduler", "engine-backend", "engine-cpu", "engine-model", "telemetry"],

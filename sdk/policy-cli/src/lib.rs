@@ -1,10 +1,17 @@
 //! The verbs of `headworks policy`: what an author does with a policy before, and an operator after, it runs.
 
-mod bench;
 mod check;
-mod input;
-mod simulate;
 mod test;
+mod bench;
+mod simulate;
+
+mod push;
+mod slots;
+mod sign;
+
+mod admin;
+mod input;
+mod shown;
 
 use clap::Subcommand;
 
@@ -19,6 +26,22 @@ pub enum Verb {
     Bench(bench::Args),
     /// Play a scenario with policies side by side, in simulated time
     Simulate(simulate::Args),
+    /// Hand a component to a running proxy, to a registry, or to the one through the other
+    Push(push::Args),
+    /// List a proxy's slots and their versions
+    List(slots::List),
+    /// Make a kept version of a slot active again
+    Activate(slots::Activate),
+    /// Make a slot's canary its active version
+    Promote(slots::Change),
+    /// Drop a slot's canary; without one, go back to the version before
+    Rollback(slots::Change),
+    /// Show a slot's configuration and its schema, or set it
+    Config(slots::Config),
+    /// Make a key to sign components with
+    Keygen(sign::Keygen),
+    /// Sign a component
+    Sign(sign::Sign),
 }
 
 /// Does what the verb says. What it prints goes to stdout; why it could not is the error.
@@ -28,6 +51,14 @@ pub fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
+        Verb::Push(args) => push::run(&args),
+        Verb::List(args) => slots::list(&args),
+        Verb::Activate(args) => slots::activate(&args),
+        Verb::Promote(args) => slots::promote(&args),
+        Verb::Rollback(args) => slots::roll_back(&args),
+        Verb::Config(args) => slots::config(&args),
+        Verb::Keygen(args) => sign::keygen(&args),
+        Verb::Sign(args) => sign::sign(&args),
     }
 }
 
