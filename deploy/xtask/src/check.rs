@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::arrows;
-use crate::shell::{self, cargo, is_there, read, step};
+use guest_build::shell::{self, cargo, is_there, read, step};
 
 /// Workspaces of their own: guest code, which is linted and tested on the host too.
 const GUESTS: [&str; 2] = ["sdk/rust/Cargo.toml", "policies-wasm/builtin/Cargo.toml"];

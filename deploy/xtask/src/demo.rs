@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::shell::{self, cargo, program, step};
+use guest_build::shell::{self, cargo, program, step};
 use crate::{policies, ui};
 
 pub(crate) fn run(root: &Path, flags: &[String]) -> anyhow::Result<()> {

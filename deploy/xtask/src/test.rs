@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::shell::{self, cargo, step};
+use guest_build::shell::{self, cargo, step};
 use crate::{check, policies, tools, ui};
 
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {

@@ -6,17 +6,17 @@ use std::{env, fmt};
 
 use anyhow::{Context, bail};
 
-use super::debian::{self, DebianRust};
+use crate::debian::{self, DebianRust};
 use crate::shell::{self, program, read, run, step};
 
 /// What policies are built for: nothing of the outside world, hence no WASI imports.
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Separates flags in CARGO_ENCODED_RUSTFLAGS, so that paths may have spaces.
 const FLAG_SEPARATOR: &str = "\u{1f}";
 
 /// A compiler with a standard library for [`TARGET`], and the linker that makes components.
-pub(crate) struct GuestToolchain {
+pub struct GuestToolchain {
     /// `wasm-component-ld`, which the host's Rust ships.
     linker: PathBuf,
     source: Source,
@@ -31,7 +31,7 @@ enum Source {
 
 impl GuestToolchain {
     /// Finds one, or gets one.
-    pub(crate) fn find(root: &Path) -> anyhow::Result<GuestToolchain> {
+    pub fn find(root: &Path) -> anyhow::Result<GuestToolchain> {
         let host = HostRust::of(root)?;
         let linker = host.bin.join("wasm-component-ld");
         if !linker.exists() {
@@ -56,7 +56,7 @@ impl GuestToolchain {
     }
 
     /// Its cargo, in an environment where our own cargo left no trace.
-    pub(crate) fn cargo(&self, root: &Path) -> Command {
+    pub fn cargo(&self, root: &Path) -> Command {
         let (mut cargo, wasm_ld) = match &self.source {
             Source::Host { wasm_ld, .. } => (shell::cargo(root), wasm_ld.clone()),
             Source::Debian(rust) => (rust.cargo(root), rust.wasm_ld()),
