@@ -109,7 +109,7 @@ impl Policies {
         let fallback = Arc::new(Fallback::default());
         let policies = Policies {
             runtime: Arc::new(runtime),
-            chain: ArcSwap::from_pointee(Chain::new(Vec::new(), fallback.clone())),
+            chain: ArcSwap::from_pointee(Chain::new(Vec::<Link>::new(), fallback.clone())),
             fallback,
             slots: Mutex::default(),
             swapping: Arc::default(),
@@ -246,7 +246,7 @@ impl Policies {
 
     /// One store: before it every request sees the old chain, after it every request sees the new one.
     fn publish(&self, slots: &[Slot]) {
-        let links = slots.iter().filter_map(Slot::active_version).map(|version| version.link.clone()).collect();
+        let links = slots.iter().filter_map(Slot::active_version).map(|version| version.link.clone());
         self.chain.store(Arc::new(Chain::new(links, self.fallback.clone())));
     }
 

@@ -13,8 +13,8 @@ pub(crate) fn build(project: &Project, out: &Path) -> anyhow::Result<()> {
     let name = package(&project.folder)?;
     let toolchain = GuestToolchain::find(&project.folder)?;
     step(&format!("building {name} with {toolchain}"));
-    let target = project.folder.join("target");
-    let mut cargo = toolchain.cargo(&project.folder);
+    let target = toolchain.target(&project.folder)?;
+    let mut cargo = toolchain.cargo_anywhere(&project.folder);
     cargo.args(["build", "--release", "--lib", "--target", TARGET]).arg("--target-dir").arg(&target);
     run(&mut cargo).context("build the policy")?;
     let component = target.join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")));

@@ -11,8 +11,8 @@ use guest_build::Language;
 
 /// What to make.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The folder holds the policy, its SDK and a table of tests. Then:\n\n  \
-    headworks policy build NAME\n  headworks policy check NAME/policy.wasm\n  headworks policy test NAME/policy.wasm")]
+#[command(after_help = "The folder holds the policy, its SDK and a table of tests. Then, in it:\n\n  \
+    headworks policy build\n  headworks policy check policy.wasm\n  headworks policy test --policy policy.wasm")]
 pub struct Args {
     /// The policy's name, and its folder's: lower-case letters, digits and `-`
     name: String,
@@ -35,11 +35,8 @@ enum Lang {
 /// Letters of a name, as the contract bounds it.
 const NAME_CHARS_MAX: usize = 64;
 
-/// Names that no crate or class may have, and the SDK's own.
-const TAKEN: [&str; 16] = [
-    "headworks-policy", "policy", "alloc", "async", "const", "core", "enum", "match", "mod", "move", "proc-macro", "self",
-    "std", "struct", "test", "type",
-];
+/// Names that no crate may have, and the SDK's own.
+const TAKEN: &str = "headworks-policy alloc async const core enum match mod move proc-macro self std struct test type";
 
 /// Makes the folder and says what comes next.
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -70,7 +67,7 @@ fn check_name(name: &str) -> anyhow::Result<()> {
              with a letter, at most {NAME_CHARS_MAX}"
         );
     }
-    if TAKEN.contains(&name) {
+    if TAKEN.split(' ').any(|taken| taken == name) {
         bail!("{name:?} is a name with a meaning of its own; choose another");
     }
     Ok(())

@@ -99,6 +99,8 @@ class Fleet:
         self._version: Optional[int] = None
         # The columns that this policy looks at, fetched in one call once the fleet has changed.
         self._wanted: set = set()
+        # What to ask for when these columns are missing: making it costs more than the call.
+        self._fields: Dict[tuple, Any] = {}
 
     @staticmethod
     def of(replicas: Sequence[Mapping[str, Any]], regions: Sequence[Mapping[str, Any]] = ()) -> Fleet:
@@ -134,11 +136,13 @@ class Fleet:
         if name not in REPLICA:
             raise AttributeError(f"the fleet has no column `{name}`; there are {', '.join(REPLICA)}")
         self._wanted.add(name)
-        missing = [key for key in REPLICA if key in self._wanted and key not in vars(self)]
-        fields = host.fleet.Fields(0)
-        for key in missing:
-            fields |= host.fleet.Fields[key.upper()]
-        joined = host.fleet.columns(fields)
+        missing = tuple(key for key in REPLICA if key in self._wanted and key not in vars(self))
+        if missing not in self._fields:
+            fields = host.fleet.Fields(0)
+            for key in missing:
+                fields |= host.fleet.Fields[key.upper()]
+            self._fields[missing] = fields
+        joined = host.fleet.columns(self._fields[missing])
         rows = len(joined) // len(missing)
         for place, key in enumerate(missing):
             setattr(self, key, joined[place * rows : (place + 1) * rows])
