@@ -98,7 +98,7 @@ impl Default for Limits {
             traffic_seconds_max: 900,
             slots_max: 16,
             policy_versions_max: 8,
-            component_bytes_max: 16 << 20,
+            component_bytes_max: 32 << 20,
             pull_ms_max: 30_000,
             policy_call_ms_max: 5,
             events_max: 8192,

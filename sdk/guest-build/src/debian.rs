@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fmt, fs, process};
+use std::{fmt, fs};
 
 use anyhow::{Context, bail};
 
+use crate::cache;
 use crate::shell::{is_there, program, read, run, step};
 
 /// A compiler, its cargo, the standard library's sources, and a linker for WebAssembly.
@@ -24,12 +25,8 @@ pub(crate) struct DebianRust {
 
 /// What an earlier call left in the cache, or a fresh download.
 pub(crate) fn find_or_get() -> anyhow::Result<DebianRust> {
-    let cache = cache()?;
-    let rust = DebianRust { unpacked: cache.join(FOLDER) };
-    if !rust.unpacked.exists() {
-        check_tools()?;
-        get(&cache, &rust.unpacked)?;
-    }
+    let rust = DebianRust { unpacked: cache::folder()?.join(FOLDER) };
+    cache::whole(&rust.unpacked, get)?;
     rust.check_version()?;
     Ok(rust)
 }
@@ -101,19 +98,12 @@ fn check_tools() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Downloads and unpacks beside the final place, then renames: a call that was interrupted leaves nothing half.
-fn get(cache: &Path, unpacked: &Path) -> anyhow::Result<()> {
-    let partial = cache.join(format!("{FOLDER}.partial-{}", process::id()));
-    let archives = partial.join("archives");
+fn get(folder: &Path) -> anyhow::Result<()> {
+    check_tools()?;
+    let archives = folder.join("archives");
     fs::create_dir_all(&archives).with_context(|| format!("make {}", archives.display()))?;
-    let got = fetch(&archives).and_then(|()| unpack(&archives, &partial));
-    let renamed = got.and_then(|()| fs::rename(&partial, unpacked).context("put Debian's Rust in its place"));
-    let left_over = fs::remove_dir_all(&partial);
-    // Somebody else may have finished first; theirs is as good.
-    if unpacked.exists() {
-        return Ok(());
-    }
-    renamed.and(left_over.context("tidy up"))
+    fetch(&archives)?;
+    unpack(&archives, folder)
 }
 
 fn fetch(archives: &Path) -> anyhow::Result<()> {
@@ -162,13 +152,6 @@ fn unpack(archives: &Path, into: &Path) -> anyhow::Result<()> {
         run(program(archives, "dpkg").arg("-x").arg(&archive).arg(into))?;
     }
     fs::remove_dir_all(archives).context("remove the downloaded packages")
-}
-
-/// Outside `target`, so that a clean build does not fetch it again.
-fn cache() -> anyhow::Result<PathBuf> {
-    let home = || Some(env::home_dir()?.join(".cache"));
-    let base = env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from).or_else(home);
-    Ok(base.context("neither XDG_CACHE_HOME nor HOME says where to keep downloads")?.join("headworks"))
 }
 
 /// The minor of `rustc 1.96.0 (…)`.

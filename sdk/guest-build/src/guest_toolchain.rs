@@ -6,17 +6,18 @@ use std::{env, fmt};
 
 use anyhow::{Context, bail};
 
-use super::debian::{self, DebianRust};
+use crate::cache;
+use crate::debian::{self, DebianRust};
 use crate::shell::{self, program, read, run, step};
 
 /// What policies are built for: nothing of the outside world, hence no WASI imports.
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Separates flags in CARGO_ENCODED_RUSTFLAGS, so that paths may have spaces.
 const FLAG_SEPARATOR: &str = "\u{1f}";
 
 /// A compiler with a standard library for [`TARGET`], and the linker that makes components.
-pub(crate) struct GuestToolchain {
+pub struct GuestToolchain {
     /// `wasm-component-ld`, which the host's Rust ships.
     linker: PathBuf,
     source: Source,
@@ -31,7 +32,7 @@ enum Source {
 
 impl GuestToolchain {
     /// Finds one, or gets one.
-    pub(crate) fn find(root: &Path) -> anyhow::Result<GuestToolchain> {
+    pub fn find(root: &Path) -> anyhow::Result<GuestToolchain> {
         let host = HostRust::of(root)?;
         let linker = host.bin.join("wasm-component-ld");
         if !linker.exists() {
@@ -55,8 +56,28 @@ impl GuestToolchain {
         Ok(GuestToolchain { linker, source })
     }
 
-    /// Its cargo, in an environment where our own cargo left no trace.
-    pub(crate) fn cargo(&self, root: &Path) -> Command {
+    /// Its cargo, in an environment where our own cargo left no trace. Of paths below `root` the component names only
+    /// what follows.
+    pub fn cargo(&self, root: &Path) -> Command {
+        // Paths reach the bytes through panic messages; without them a build is the same on every machine.
+        self.cargo_with(root, &[format!("--remap-path-prefix={}=/headworks", root.display())])
+    }
+
+    /// The same for a crate of its own, whose own paths cargo gives as relative ones. With flags that are the same for
+    /// every folder, the standard library is built once for all of them.
+    pub fn cargo_anywhere(&self, folder: &Path) -> Command {
+        self.cargo_with(folder, &[])
+    }
+
+    /// Where such a crate is built.
+    pub fn target(&self, folder: &Path) -> anyhow::Result<PathBuf> {
+        match &self.source {
+            Source::Host { .. } => Ok(folder.join("target")),
+            Source::Debian(_) => Ok(cache::folder()?.join("debian-rust-target")),
+        }
+    }
+
+    fn cargo_with(&self, root: &Path, own_flags: &[String]) -> Command {
         let (mut cargo, wasm_ld) = match &self.source {
             Source::Host { wasm_ld, .. } => (shell::cargo(root), wasm_ld.clone()),
             Source::Debian(rust) => (rust.cargo(root), rust.wasm_ld()),
@@ -65,16 +86,14 @@ impl GuestToolchain {
             "-Clinker-flavor=wasm-ld".to_owned(),
             "-Clink-arg=--wasm-ld-path".to_owned(),
             format!("-Clink-arg={}", wasm_ld.display()),
-            // Paths reach the bytes through panic messages; without them a build is the same on every machine.
-            format!("--remap-path-prefix={}=/headworks", root.display()),
             format!("--remap-path-prefix={}=/cargo", cargo_home().display()),
         ];
-        let flags = match &self.source {
-            Source::Host { .. } => flags.join(FLAG_SEPARATOR),
-            Source::Debian(rust) => [&flags[..], &[format!("--remap-path-prefix={}=/rust", rust.sources().display())]]
-                .concat()
-                .join(FLAG_SEPARATOR),
+        let library = match &self.source {
+            Source::Host { .. } => None,
+            Source::Debian(rust) => Some(format!("--remap-path-prefix={}=/rust", rust.sources().display())),
         };
+        let flags = own_flags.iter().cloned().chain(flags).chain(library);
+        let flags = flags.collect::<Vec<_>>().join(FLAG_SEPARATOR);
         cargo
             .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &self.linker)
             .env("CARGO_ENCODED_RUSTFLAGS", flags)
