@@ -1,15 +1,15 @@
 //! The verbs of `headworks policy`: what an author does with a policy before, and an operator after, it runs.
 
-mod new;
+mod bench;
 mod build;
 mod check;
-mod test;
-mod bench;
+mod new;
 mod simulate;
+mod test;
 
 mod push;
-mod slots;
 mod sign;
+mod slots;
 
 mod admin;
 mod input;
