@@ -7,6 +7,7 @@ mod events;
 mod gate;
 mod policies;
 mod recording;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -72,6 +73,7 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/admin/v1/recording", get(recording::show).post(recording::change))
         .route("/admin/v1/policies", get(policies::list))
         .route("/admin/v1/policies/{slot}", put(policies::put).delete(policies::remove))
+        .route("/admin/v1/policies/{slot}/pull", post(sources::pull))
         .route("/admin/v1/policies/{slot}/rollback", post(policies::roll_back))
         .route("/admin/v1/events", get(events::events))
         .route_layer(middleware::from_fn_with_state(proxy.clone(), gate::gate));

@@ -2,6 +2,8 @@
 
 mod file;
 mod limits;
+mod oci;
+mod signing;
 mod tenants;
 
 use std::fmt;
@@ -15,9 +17,11 @@ use thiserror::Error;
 
 use crate::base_url::BaseUrl;
 use crate::recorder::Recording;
+use crate::policies::{Place, Signing};
 use file::ConfigFile;
 
 pub(crate) use file::{SLOT_NAME, is_slot_name};
+pub(crate) use oci::Oci;
 pub(crate) use tenants::{Tenant, Tenants};
 
 pub use limits::Limits;
@@ -37,6 +41,8 @@ pub struct Config {
     pub(crate) policy_headers: Vec<HeaderName>,
     pub(crate) tenants: Tenants,
     pub(crate) recording: Option<Recording>,
+    pub(crate) oci: Oci,
+    pub(crate) signing: Signing,
     pub(crate) limits: Limits,
     telemetry: Option<telemetry::Config>,
 }
@@ -75,7 +81,7 @@ pub(crate) struct Region {
 #[derive(Clone, Debug)]
 pub(crate) struct PolicySlot {
     pub slot: String,
-    pub component: PathBuf,
+    pub component: Place,
     pub config_json: String,
     pub on_error: Option<OnError>,
 }

@@ -15,11 +15,14 @@ use crate::decisions::Decisions;
 use crate::fleet::{Fleet, Looking, Replica};
 use crate::metrics::Metrics;
 use crate::observe::Observer;
-use crate::policies::Policies;
+use crate::policies::{Policies, Sources};
 use crate::recorder::{Recorder, Recording};
 use crate::tasks::Stopping;
 use crate::traffic::Traffic;
 use crate::upstream::{Probe, Upstream};
+
+/// Components that are pulled at one time; further ones wait.
+const PULLS_MAX: usize = 4;
 
 /// One proxy.
 pub(crate) struct Proxy {
@@ -32,6 +35,7 @@ pub(crate) struct Proxy {
     pub clock: Clock,
     pub fleet: Fleet,
     pub policies: Policies,
+    pub sources: Arc<Sources>,
     pub upstream: Upstream,
     pub probe: Probe,
     pub observer: Observer,
@@ -53,6 +57,8 @@ pub(crate) struct Proxy {
     /// Room for requests that policies hold.
     pub queue: Semaphore,
     pub admin_streams: Arc<Semaphore>,
+    /// Room for components that are being pulled.
+    pub pulls: Arc<Semaphore>,
     held: AtomicU32,
     next_id: AtomicU64,
 }
@@ -68,6 +74,7 @@ pub(crate) struct Parts {
     pub clock: Clock,
     pub fleet: Fleet,
     pub policies: Policies,
+    pub sources: Arc<Sources>,
     pub observer: Observer,
     pub recorder: Arc<Recorder>,
     pub recording: Option<Recording>,
@@ -95,6 +102,7 @@ impl Proxy {
             clock,
             fleet,
             policies,
+            sources,
             observer,
             recorder,
             recording,
@@ -109,6 +117,7 @@ impl Proxy {
             tenants,
             fleet,
             policies,
+            sources,
             upstream: crate::upstream::upstream(&limits),
             probe: Probe::new(&limits),
             observer,
@@ -128,6 +137,7 @@ impl Proxy {
             in_flight: Arc::new(Semaphore::new(limits.in_flight_max)),
             queue: Semaphore::new(limits.queue_max),
             admin_streams: Arc::new(Semaphore::new(limits.admin_streams_max)),
+            pulls: Arc::new(Semaphore::new(PULLS_MAX)),
             held: AtomicU32::new(0),
             // Ids of two runs differ, so that a kept decision is not taken for another's.
             next_id: AtomicU64::new(clock.start_unix_ms() << 20),

@@ -20,7 +20,7 @@ use crate::fleet::{Fleet, poll_peer, poll_replica};
 use crate::listen::{Bounds, Port, bind, tls};
 use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
-use crate::policies::Policies;
+use crate::policies::{Policies, Sources};
 use crate::proxy::{Parts, Proxy};
 use crate::recorder::{self, Recorder};
 use crate::tasks::Tasks;
@@ -62,8 +62,8 @@ pub enum Error {
 pub fn check(config: &Config) -> Result<(), Error> {
     config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
-    let recorder = Arc::new(Recorder::new(1));
-    let loaded = Policies::start(&config.policies, &config.limits, clock, &metrics, recorder, rand::random());
+    let (sources, recorder) = (sources(config), Arc::new(Recorder::new(1)));
+    let loaded = Policies::start(&config.policies, &sources, &config.limits, clock, &metrics, recorder, rand::random());
     loaded.map(drop).map_err(|error| Error::Policy(error.to_string()))
 }
 
@@ -120,11 +120,12 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     let clock = Clock::start();
     let metrics = Metrics::new();
     let fleet = Fleet::new(&config);
+    let sources = Arc::new(sources(&config));
     let Config { region, data_url, admin_token, policies, policy_headers, tenants, limits, recording, .. } = config;
     let recorder = Arc::new(Recorder::new(limits.recording_queue_max));
-    let recording_host = recorder.clone();
+    let (from, to) = (sources.clone(), recorder.clone());
     let (policies, metrics, limits) = tokio::task::spawn_blocking(move || {
-        let policies = Policies::start(&policies, &limits, clock, &metrics, recording_host, rand::random());
+        let policies = Policies::start(&policies, &from, &limits, clock, &metrics, to, rand::random());
         (policies, metrics, limits)
     })
     .await
@@ -141,6 +142,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         clock,
         fleet,
         policies,
+        sources,
         observer,
         recorder: recorder.clone(),
         recording,
@@ -158,6 +160,14 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     tasks.spawn_to_end("recorder", recorder::write(recorder));
     tasks.spawn("traffic", tick(proxy.clone()));
     Ok(proxy)
+}
+
+fn sources(config: &Config) -> Sources {
+    Sources {
+        oci: config.oci.clone(),
+        signing: config.signing.clone(),
+        component_bytes_max: config.limits.component_bytes_max,
+    }
 }
 
 /// Closes each second's books.

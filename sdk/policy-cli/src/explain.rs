@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufReader, Cursor};
+use std::io::{self, BufReader, Cursor};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use policy_api::{FleetView, RequestFacts};
 use policy_runtime::recording::{Ask, Heard, Look, Recording, Told, excerpt};
 use policy_runtime::replay::{Explained, NotReplayed, Options, explain, verdict_words};
 
+use crate::admin::AdminArgs;
 use crate::replay::short;
 
 /// What to explain.
@@ -19,33 +19,25 @@ pub struct Args {
     /// The decision's id, as the dashboard and the admin API show it
     #[arg(value_name = "ID")]
     id: String,
-    /// The admin port of the proxy that decided, while it records
-    #[arg(long, value_name = "URL", required_unless_present = "recording")]
-    admin: Option<String>,
-    /// A recording that has the decision
-    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
+    /// A recording that has the decision; without it the proxy is asked, which must record or have recorded
+    #[arg(long, value_name = "FILE")]
     recording: Option<PathBuf>,
-    /// The environment variable that holds the admin port's token
-    #[arg(long, value_name = "VARIABLE", default_value = "HEADWORKS_ADMIN_TOKEN")]
-    token_env: String,
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
-/// Bytes of a proxy's answer that are read.
-const ANSWER_BYTES_MAX: u64 = 1 << 30;
-/// How long a proxy may take to answer: it reads its whole recording.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
 /// Rows of a fleet that are shown.
 const ROWS_MAX: usize = 64;
 /// Bytes of a prompt that are shown.
 const PROMPT_BYTES_SHOWN: usize = 200;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let Args { id, admin, recording, token_env } = args;
+    let Args { id, recording, admin } = args;
     let request = u64::from_str_radix(id, 16)
         .with_context(|| format!("{id:?} is no decision's id: it is hexadecimal, as the decision log shows it"))?;
-    let lines = match (admin, recording) {
-        (Some(url), _) => fetch(url, id, token_env)?,
-        (None, Some(path)) => {
+    let lines = match recording {
+        None => admin.connect()?.get_bytes(&format!("/admin/v1/decisions/{request:x}/replay"))?,
+        Some(path) => {
             let file = File::open(path).with_context(|| format!("open the recording {}", path.display()))?;
             let mut lines = Vec::new();
             let read = excerpt(BufReader::new(file), request, &mut lines);
@@ -54,32 +46,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             }
             lines
         }
-        (None, None) => bail!("name the proxy with --admin, or a file with --recording"),
     };
+    if admin.json {
+        io::Write::write_all(&mut io::stdout(), &lines).context("print the decision's calls")?;
+        return Ok(());
+    }
     let recording = Recording::read(Cursor::new(lines)).context("read the decision's calls")?;
     let calls = explain(&recording, request, &Options::default()).context("make the decision's calls again")?;
     print!("{}", as_text(id, &calls));
     Ok(())
-}
-
-fn fetch(admin: &str, id: &str, token_env: &str) -> anyhow::Result<Vec<u8>> {
-    let url = format!("{}/admin/v1/decisions/{id}/replay", admin.trim_end_matches('/'));
-    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_TIME_MAX));
-    let agent: ureq::Agent = config.build().into();
-    let mut request = agent.get(&url);
-    if let Ok(token) = std::env::var(token_env) {
-        request = request.header("authorization", format!("Bearer {}", token.trim()));
-    }
-    let mut answer = request.call().with_context(|| format!("ask {url}"))?;
-    let status = answer.status();
-    let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-    let body = body.with_context(|| format!("read the answer of {url}"))?;
-    if status.is_success() {
-        return Ok(body);
-    }
-    let told: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-    let why = told.as_ref().and_then(|told| told["error"]["message"].as_str()).unwrap_or("it does not say why");
-    bail!("{url} answers {status}: {why}")
 }
 
 fn as_text(id: &str, calls: &[Explained]) -> String {

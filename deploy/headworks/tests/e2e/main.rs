@@ -13,6 +13,8 @@ mod faults;
 mod help;
 mod http;
 mod processes;
+mod push;
+mod registry;
 mod replay;
 mod swap;
 mod traces;

@@ -14,9 +14,9 @@ fn recording(proxy: &Server, wanted: Value) -> Value {
     answer.json()
 }
 
-fn ask(proxy: &Server, prompt: &str) {
+fn ask(url: &str, prompt: &str) {
     let body = chat(prompt, 2, false).to_string();
-    let answer = http::post(&format!("{}/v1/chat/completions", proxy.url), body.as_bytes());
+    let answer = http::post(&format!("{url}/v1/chat/completions"), body.as_bytes());
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
@@ -43,15 +43,16 @@ fn what_a_proxy_records_is_replayed_bit_for_bit() {
     let dir = folder();
     let more = format!("[recording]\nfolder = {:?}\n", dir.path());
     let proxy = proxy(&[&one.url, &other.url], "round-robin", &more);
-    ask(&proxy, "before anybody records");
+    ask(&proxy.url, "before anybody records");
     let unrecorded = decisions(&proxy, "")[0].clone();
     assert_eq!(proxy.admin_json("/admin/v1/recording")["on"], false);
     assert_eq!(recording(&proxy, json!({"on": true}))["on"], true);
     let again = http::post(&format!("{}/admin/v1/recording", proxy.admin), br#"{"on":true}"#);
     assert_eq!((again.status, again.json()["error"]["code"].as_str()), (409, Some("already_recording")));
+    let url = &proxy.url;
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| (0..5).for_each(|_| ask(&proxy, "a secret, told to nobody")));
+            scope.spawn(move || (0..5).for_each(|_| ask(url, "a secret, told to nobody")));
         }
     });
     let decided = decisions(&proxy, "policy=round-robin&verdict=replica&limit=20");
@@ -102,7 +103,7 @@ fn a_recording_goes_on_to_the_last_request_and_is_whole_when_the_proxy_ends() {
     let more = format!("[recording]\nfolder = {:?}\nprompts = true\n", dir.path());
     let mut proxy = proxy(&[&engine.url], "least-load", &more);
     let file = PathBuf::from(recording(&proxy, json!({"on": true}))["file"].as_str().unwrap());
-    (0..3).for_each(|_| ask(&proxy, "hello"));
+    (0..3).for_each(|_| ask(&proxy.url, "hello"));
     assert!(proxy.stop());
     let replayed = said(&policy(&["replay"], &file, &[]));
     assert!(replayed.contains("3: 3 the same") && !replayed.contains("note"), "{replayed}");
