@@ -18,7 +18,7 @@ use crate::{
     blueprint::Blueprint,
     instance::{Instance, Scene},
     pool::{Instances, Pool},
-    recording::{self, Record, Said, Track},
+    recording::{self, Record, Said, Track, Who},
     runtime::Core,
     state::State,
     stop::{Budget, Stop},
@@ -161,6 +161,7 @@ impl Component {
             }
             Some(listening) => {
                 self.tell_state(instance, listening.recording)?;
+                listening.who = Some(Arc::clone(&self.blueprint.who));
                 listening.to(instance, |instance| instance.call(budget, scene, call))
             }
         };
@@ -220,10 +221,10 @@ impl Component {
         answer: impl FnOnce() -> recording::Answer,
     ) {
         let Some(listening) = listening else { return };
-        let Listening { recording: _, instance, turn, track, took, events } = *listening;
+        let Listening { recording: _, who, instance, turn, track, took, events } = *listening;
         let Scene { now_ms, facts, fleet, chance_key } = scene;
         let call = recording::Call {
-            who: Arc::clone(&self.blueprint.who),
+            who: who.unwrap_or_else(|| Arc::clone(&self.blueprint.who)),
             instance,
             turn,
             hook,
@@ -291,6 +292,8 @@ impl Policy for Component {
 #[derive(Default)]
 struct Listening {
     recording: u64,
+    /// Whose instance was called; none where none was free.
+    who: Option<Arc<Who>>,
     instance: Option<u64>,
     turn: u64,
     track: Track,

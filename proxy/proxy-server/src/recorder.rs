@@ -40,6 +40,8 @@ pub(crate) struct Recorder {
     /// Records that did not fit in the queue and of which the file does not say so yet.
     dropped: AtomicU64,
     now: Mutex<Progress>,
+    /// One beginning or end at a time.
+    changing: tokio::sync::Mutex<()>,
     /// One reader of a whole file at a time.
     reading: tokio::sync::Mutex<()>,
 }
@@ -93,6 +95,7 @@ impl Recorder {
             waiting_bytes: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             now: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
             reading: tokio::sync::Mutex::default(),
         }
     }
@@ -127,6 +130,7 @@ impl Recorder {
         now_unix_ms: u64,
     ) -> Result<(), RecorderError> {
         let Recording { folder, bytes_max, prompts: prompts_by_default } = to.ok_or(RecorderError::NoFolder)?;
+        let _changing = self.changing.lock().await;
         if self.is_on() {
             return Err(RecorderError::AlreadyOn);
         }
@@ -156,6 +160,7 @@ impl Recorder {
 
     /// Ends the recording, if there is one, and returns when its file is whole.
     pub async fn end(&self) {
+        let _changing = self.changing.lock().await;
         self.recording.store(0, Ordering::Relaxed);
         let (done, is_done) = oneshot::channel();
         if self.send(Order::End(done)).await.is_ok() {
@@ -221,3 +226,6 @@ fn read_excerpt(path: &Path, request: u64) -> Result<Option<Vec<u8>>, RecorderEr
     let found = excerpt(BufReader::new(file), request, &mut lines).map_err(wrong)?;
     Ok((found > 0).then_some(lines))
 }
+
+#[cfg(test)]
+mod tests;

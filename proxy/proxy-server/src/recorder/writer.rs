@@ -47,6 +47,7 @@ struct Open {
     file: File,
     encoder: Encoder,
     buffer: Vec<u8>,
+    written: u64,
     /// Bytes written and in the buffer.
     bytes: u64,
     bytes_max: u64,
@@ -62,7 +63,7 @@ impl Writer {
                 Order::Begin { file, header, bytes_max } => {
                     let (encoder, buffer) = Encoder::begin(*header);
                     let bytes = buffer.len() as u64;
-                    self.open = Some(Open { file, encoder, buffer, bytes, bytes_max });
+                    self.open = Some(Open { file, encoder, buffer, written: 0, bytes, bytes_max });
                 }
                 Order::Write { record, bytes } => {
                     self.recorder.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -112,6 +113,7 @@ impl Writer {
             open.buffer.extend(open.encoder.gap(dropped));
         }
         open.buffer.extend(open.encoder.end(why));
+        open.bytes = open.written + open.buffer.len() as u64;
         self.flush();
         self.open = None;
     }
@@ -119,6 +121,7 @@ impl Writer {
     fn flush(&mut self) {
         let Some(open) = &mut self.open else { return };
         let written = open.file.write_all(&open.buffer);
+        open.written += open.buffer.len() as u64;
         open.buffer.clear();
         let mut now = self.recorder.now();
         now.bytes = open.bytes;
