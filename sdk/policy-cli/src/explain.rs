@@ -11,6 +11,7 @@ use policy_runtime::recording::{Ask, Heard, Look, Recording, Told, excerpt};
 use policy_runtime::replay::{Explained, NotReplayed, Options, explain, verdict_words};
 
 use crate::admin::AdminArgs;
+use crate::check::hook_word;
 use crate::replay::short;
 
 /// What to explain.
@@ -69,10 +70,10 @@ fn as_text(id: &str, calls: &[Explained]) -> String {
 fn explain_call(text: &mut String, explained: &Explained) {
     let Explained { policy, call, facts, has_prompt, fleet, track, fuel, outcome } = explained;
     let mut line = |indent: usize, name: &str, value: &str| {
-        writeln!(text, "{:indent$}{name:<14}{value}", "").expect("a String takes everything");
+        writeln!(text, "{:indent$}{name:<13} {value}", "").expect("a String takes everything");
     };
-    let hook = format!("{:?}", call.hook).to_lowercase();
-    line(0, &format!("{} {hook}", policy.slot), &format!("{} {}, {}", policy.name, policy.version, short(&policy.digest)));
+    let who = format!("{} {}, {}", policy.name, policy.version, short(&policy.digest));
+    line(0, &format!("{} {}:", policy.slot, hook_word(call.hook)), &who);
     line(2, "configured", &policy.config);
     line(2, "at", &format!("{} ms of the proxy's clock", call.now_ms));
     for look in track.looked.list() {

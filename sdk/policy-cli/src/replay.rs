@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use policy_runtime::recording::Recording;
 use policy_runtime::replay::{Difference, Options, Other, Outcome, PolicyReport, Report, compare, replay};
 
+use crate::check::hook_word;
 use crate::input;
 
 /// What to replay.
@@ -113,7 +114,7 @@ fn table(differences: &[Difference]) -> String {
     for difference in differences {
         let Difference { call, request, slot, hook, now_ms: _, recorded, replayed, why } = difference;
         let about = request.as_ref().map(|id| format!(" of decision {id}")).unwrap_or_default();
-        writeln!(text, "call {call}, {slot} {hook:?}{about}: {why}").expect("a String takes everything");
+        writeln!(text, "call {call}, {slot} {}{about}: {why}", hook_word(*hook)).expect("a String takes everything");
         for (when, outcome) in [("recorded", recorded), ("now", replayed)] {
             let Outcome { verdict, reason } = outcome;
             let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();

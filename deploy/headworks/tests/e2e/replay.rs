@@ -63,7 +63,7 @@ fn what_a_proxy_records_is_replayed_bit_for_bit() {
     assert_eq!((&one["id"], &one["canary"]), (&json!(decided[0]), &json!(false)));
     let call = &one["calls"][0];
     assert_eq!((&call["hook"], &call["verdict"], &call["policy"]), (&json!("place"), &json!("replica"), &json!("round-robin")));
-    assert!(call["us"].as_f64().unwrap() > 0.0 && one["facts_digest"].as_str().unwrap().len() == 16);
+    assert!(call["us"].is_f64() && one["facts_digest"].as_str().unwrap().len() == 16);
     for (path, code) in [("beef", "unknown_decision"), (&format!("{unrecorded}/replay"), "not_recorded")] {
         let answer = http::get(&format!("{}/admin/v1/decisions/{path}", proxy.admin));
         assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (404, Some(code)));
@@ -71,7 +71,7 @@ fn what_a_proxy_records_is_replayed_bit_for_bit() {
 
     let explained = headworks().args(["policy", "explain", &decided[0], "--admin", &proxy.admin]).output().unwrap();
     let explained = said(&explained);
-    for part in ["placement place", "round-robin 0.1.0", "it asks", "buckets.count", "next in turn", "bit for bit"] {
+    for part in ["placement place: ", "round-robin 0.1.0", "it asks", "buckets.count", "next in turn", "bit for bit"] {
         assert!(explained.contains(part), "no {part:?} in\n{explained}");
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use policy_api::{Hook, Mode};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     EndLine, EndReason, Line, ReadError,
@@ -53,8 +53,9 @@ enum Outline {
     Facts { facts: u32 },
     Start { policy: u32, instance: u64 },
     Call(CallOutline),
-    #[serde(other)]
-    Other,
+    Recording(IgnoredAny),
+    Gap(IgnoredAny),
+    End(IgnoredAny),
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -100,7 +101,7 @@ impl Survey {
                 }
             }
             Outline::Call(call) => self.see_call(at, call, request),
-            Outline::Other => {}
+            Outline::Recording(_) | Outline::Gap(_) | Outline::End(_) => {}
         }
     }
 

@@ -276,7 +276,7 @@ impl fmt::Display for Ask {
                 write!(f, "store.compare-and-set({key:?}, version {expected}, {} bytes)", value.len())
             }
             Ask::Remove { key } => write!(f, "store.remove({key:?})"),
-            Ask::Log { level, line } => write!(f, "log {level:?}: {line}"),
+            Ask::Log { level, line } => write!(f, "log, {}: {line}", format!("{level:?}").to_lowercase()),
             Ask::Metric { name, delta } => write!(f, "telemetry.count({name:?}, {delta})"),
             Ask::Gauge { name, value } => write!(f, "telemetry.gauge({name:?}, {value})"),
         }
