@@ -1,0 +1,50 @@
+//! Why a slot was not changed, and why a configured policy could not be loaded.
+
+use std::path::PathBuf;
+
+use policy_runtime::LoadError;
+use thiserror::Error;
+
+use crate::config::SLOT_NAME;
+
+/// Why a slot was not changed.
+#[derive(Debug, Error)]
+pub(crate) enum SwapError {
+    #[error("the component was refused: {0}")]
+    Refused(#[from] LoadError),
+    #[error("{0:?} cannot name a slot: use {SLOT_NAME}")]
+    BadName(String),
+    #[error("there are already {slots_max} slots; replace one of them, or raise `limits.slots_max`")]
+    TooManySlots { slots_max: usize },
+    #[error("there is no slot {0:?}")]
+    UnknownSlot(String),
+    #[error("slot {slot:?} keeps no version {number}; `versions` lists those it keeps")]
+    UnknownVersion { slot: String, number: u32 },
+    #[error(
+        "version {number} of slot {slot:?} is quarantined because it failed too often; upload it anew to try it again"
+    )]
+    Quarantined { slot: String, number: u32 },
+    #[error("slot {0:?} has no active version that a canary could stand beside; put one first, without `canary`")]
+    NothingBeside(String),
+    #[error("slot {0:?} has no active version to configure; put one first")]
+    NothingToConfigure(String),
+    #[error("slot {0:?} has no canary")]
+    NoCanary(String),
+    #[error("slot {0:?} has no earlier version to go back to")]
+    NothingBefore(String),
+    #[error("slot {0:?} is in the configuration and would be back after the next start; take it out there")]
+    Configured(String),
+    #[error("loading the component failed: {0}")]
+    Broke(String),
+}
+
+/// Why a configured policy could not be loaded at the start.
+#[derive(Debug, Error)]
+pub(crate) enum StartError {
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}: {source}", path.display())]
+    Load { path: PathBuf, source: SwapError },
+    #[error("{0}")]
+    Runtime(LoadError),
+}
