@@ -96,7 +96,10 @@ impl Policies {
             policies.slots().push(Slot::configured(slot, Arc::new(rules.clone()), config_json));
             let origin = Origin::of_file(Source::File, path);
             let upload = Upload { slot: slot.clone(), bytes: bytes.into(), share: Share::All, origin };
-            policies.put(&turn, upload).map_err(|source| StartError::Load { path: path.clone(), source })?;
+            policies.put(&turn, upload).map_err(|refused| match refused {
+                SwapError::Refused(source) => StartError::Load { path: path.clone(), source },
+                source => StartError::Put { path: path.clone(), source },
+            })?;
         }
         drop(turn);
         Ok(policies)

@@ -10,7 +10,7 @@ use crate::config::SLOT_NAME;
 /// Why a slot was not changed.
 #[derive(Debug, Error)]
 pub(crate) enum SwapError {
-    #[error("the component was refused: {0}")]
+    #[error("{}{0}", refused_what(.0))]
     Refused(#[from] LoadError),
     #[error("{0:?} cannot name a slot: use {SLOT_NAME}")]
     BadName(String),
@@ -38,13 +38,23 @@ pub(crate) enum SwapError {
     Broke(String),
 }
 
+/// A configuration's refusal says itself what was refused.
+fn refused_what(error: &LoadError) -> &'static str {
+    match error {
+        LoadError::ConfigRefused { .. } | LoadError::BadConfig { .. } => "",
+        _ => "the component was refused: ",
+    }
+}
+
 /// Why a configured policy could not be loaded at the start.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{}: {source}", path.display())]
-    Load { path: PathBuf, source: SwapError },
+    Load { path: PathBuf, source: LoadError },
+    #[error("{}: {source}", path.display())]
+    Put { path: PathBuf, source: SwapError },
     #[error("{0}")]
     Runtime(LoadError),
 }

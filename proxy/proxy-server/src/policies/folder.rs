@@ -129,7 +129,7 @@ fn put(policies: &Policies, turn: &super::Turn, slot: &str, path: &Path) -> Resu
     let bytes = std::fs::metadata(path).map_err(broke)?.len() as usize;
     if bytes > bytes_max {
         let refused = SwapError::Refused(LoadError::TooLarge { bytes, bytes_max });
-        policies.refused(slot, &origin.by, &refused);
+        policies.refused(slot, &origin.by, None, &refused);
         return Err(refused);
     }
     let bytes = std::fs::read(path).map_err(broke)?.into();

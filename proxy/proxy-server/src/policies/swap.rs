@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use policy_runtime::{Beginning, Component, Handover, Prepared};
+use sha2::{Digest, Sha256};
 
 use crate::config::is_slot_name;
 use crate::policies::history::{Act, BY_BUDGET, Origin, What};
@@ -49,7 +50,7 @@ impl Policies {
         let new = New { what, bytes, origin };
         let loaded = self.runtime.prepare(&name, &new.bytes, &config_json).map_err(SwapError::from);
         let placed = loaded.and_then(|prepared| self.place(&name, share, prepared, &new));
-        placed.inspect_err(|refused| self.refused(&name, &new.origin.by, refused))
+        placed.inspect_err(|refused| self.refused(&name, &new.origin.by, digest_of(&new.bytes), refused))
     }
 
     /// Gives a slot's active component another configuration, as a new version.
@@ -67,7 +68,7 @@ impl Policies {
         let new = New { what: What::Configured, bytes: active.bytes.clone(), origin };
         let prepared = active.component.again(Some(config_json)).map_err(SwapError::from);
         let placed = prepared.and_then(|prepared| self.place(name, share, prepared, &new));
-        placed.inspect_err(|refused| self.refused(name, by, refused))
+        placed.inspect_err(|refused| self.refused(name, by, digest_of(&new.bytes), refused))
     }
 
     /// Makes the canary active.
@@ -243,7 +244,7 @@ impl Policies {
     }
 
     /// Writes a refusal down, where there is a slot to write it to.
-    pub(super) fn refused(&self, name: &str, by: &str, refused: &SwapError) {
+    pub(super) fn refused(&self, name: &str, by: &str, digest: Option<String>, refused: &SwapError) {
         let mut slots = self.slots();
         let Some(slot) = slots.iter_mut().find(|slot| slot.name == name) else {
             drop(slots);
@@ -253,9 +254,12 @@ impl Policies {
             return;
         };
         let why = Some(refused.to_string());
-        let act = Act { what: What::Refused, by: by.to_owned(), from: slot.active(), to: slot.active(), why };
+        let act = Act { what: What::Refused, by: by.to_owned(), from: slot.active(), to: None, why };
         self.tell(name, &act);
         slot.note(act, self.clock.now_unix_ms(), self.bounds.history_max);
+        if let Some(entry) = slot.history.front_mut() {
+            entry.digest = digest;
+        }
     }
 
     fn tell(&self, slot: &str, act: &Act) {
@@ -299,4 +303,10 @@ fn in_words(beginning: &Beginning) -> Option<String> {
         Beginning::Informed { bytes } => Some(format!("took over its predecessor's state, {bytes} bytes")),
         Beginning::Cold { why } => Some(format!("starts empty: {why}")),
     }
+}
+
+/// As the runtime names a component.
+fn digest_of(bytes: &[u8]) -> Option<String> {
+    let hex = Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    Some(format!("sha256:{hex}"))
 }
