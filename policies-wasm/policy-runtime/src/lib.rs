@@ -32,4 +32,4 @@ pub use inspect::Shape;
 pub use limits::Limits;
 pub use pool::Instances;
 pub use runtime::Runtime;
-pub use slot::SlotUse;
+pub use slot::{Holder, PrefixIndex, SlotUse};

@@ -5,6 +5,7 @@ mod docs;
 mod events;
 mod gate;
 mod policies;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -70,6 +71,7 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/admin/v1/policies/{slot}/config", get(policies::config).put(policies::configure))
         .route("/admin/v1/policies/{slot}/activate", post(policies::activate))
         .route("/admin/v1/policies/{slot}/promote", post(policies::promote))
+        .route("/admin/v1/policies/{slot}/pull", post(sources::pull))
         .route("/admin/v1/policies/{slot}/rollback", post(policies::roll_back))
         .route("/admin/v1/policies/{slot}/versions/{number}/component", get(policies::component))
         .route("/admin/v1/events", get(events::events))

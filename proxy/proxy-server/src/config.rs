@@ -2,7 +2,9 @@
 
 mod file;
 mod limits;
+mod oci;
 mod policies;
+mod signing;
 mod tenants;
 
 use std::fmt;
@@ -16,8 +18,10 @@ use policy_api::RegionId;
 use thiserror::Error;
 
 use crate::base_url::BaseUrl;
+use crate::policies::{Place, Signing};
 use file::ConfigFile;
 
+pub(crate) use oci::Oci;
 pub(crate) use policies::{SLOT_NAME, is_slot_name};
 pub(crate) use tenants::{Tenant, Tenants};
 
@@ -39,6 +43,8 @@ pub struct Config {
     pub(crate) watch: Option<PathBuf>,
     pub(crate) policy_headers: Vec<HeaderName>,
     pub(crate) tenants: Tenants,
+    pub(crate) oci: Oci,
+    pub(crate) signing: Signing,
     pub(crate) limits: Limits,
     telemetry: Option<telemetry::Config>,
 }
@@ -77,7 +83,7 @@ pub(crate) struct Region {
 #[derive(Clone, Debug)]
 pub(crate) struct PolicySlot {
     pub slot: String,
-    pub component: PathBuf,
+    pub component: Place,
     pub config_json: String,
     pub rules: SlotRules,
 }

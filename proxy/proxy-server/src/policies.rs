@@ -4,7 +4,9 @@ mod error;
 mod folder;
 mod history;
 mod host;
+mod signature;
 mod slot;
+mod source;
 mod swap;
 mod watch;
 
@@ -22,9 +24,11 @@ use crate::metrics::Metrics;
 
 pub(crate) use error::{StartError, SwapError};
 pub(crate) use folder::{Folder, watch_folder};
-pub(crate) use history::{Entry, Origin, Source};
+pub(crate) use history::Entry;
 pub(crate) use host::PolicyHost;
+pub(crate) use signature::{SignatureError, Signing};
 pub(crate) use slot::{Slot, SlotTrial, Standing, Version};
+pub(crate) use source::{Fetched, Origin, Place, SourceError, Sources};
 pub(crate) use swap::{Share, Upload};
 pub(crate) use watch::watch;
 
@@ -64,6 +68,7 @@ impl Policies {
     /// Loads what the configuration names. Blocking.
     pub fn start(
         slots: &[PolicySlot],
+        sources: &Sources,
         limits: &Limits,
         clock: Clock,
         metrics: &Metrics,
@@ -91,14 +96,14 @@ impl Policies {
             },
         };
         let turn = policies.try_turn().expect("nobody else has seen it yet");
-        for PolicySlot { slot, component: path, config_json, rules } in slots {
-            let bytes = std::fs::read(path).map_err(|source| StartError::Read { path: path.clone(), source })?;
+        for PolicySlot { slot, component: place, config_json, rules } in slots {
+            let fetched = sources.get(place);
+            let fetched = fetched.map_err(|source| StartError::Source { slot: slot.clone(), source })?;
             policies.slots().push(Slot::configured(slot, Arc::new(rules.clone()), config_json));
-            let origin = Origin::of_file(Source::File, path);
-            let upload = Upload { slot: slot.clone(), bytes: bytes.into(), share: Share::All, origin };
+            let upload = Upload { slot: slot.clone(), fetched, share: Share::All, by: "file".to_owned() };
             policies.put(&turn, upload).map_err(|refused| match refused {
-                SwapError::Refused(source) => StartError::Load { path: path.clone(), source },
-                source => StartError::Put { path: path.clone(), source },
+                SwapError::Refused(source) => StartError::Load { place: place.clone(), source },
+                source => StartError::Put { place: place.clone(), source },
             })?;
         }
         drop(turn);

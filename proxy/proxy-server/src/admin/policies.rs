@@ -19,12 +19,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::admin::docs::{PoliciesDoc, SlotDoc};
-use crate::admin::{Asked, error};
-use crate::policies::{Origin, Policies, Share, Slot, Source, SwapError, Turn, Upload};
+use crate::admin::{Asked, error, sources};
+use crate::policies::{Fetched, Policies, Share, Slot, SwapError, Turn, Upload};
 use crate::proxy::Proxy;
 
+/// Carries an upload's signature, `NAME:BASE64`.
+const SIGNATURE: &str = "x-headworks-signature";
+
 /// The slot that a path names. Whether it may have that name is the chain's to say.
-pub(super) struct SlotName(String);
+pub(super) struct SlotName(pub String);
 
 impl FromRequestParts<Arc<Proxy>> for SlotName {
     type Rejection = Response;
@@ -59,9 +62,29 @@ pub(super) async fn put(
         Ok(bytes) => bytes,
         Err(refusal) => return refusal,
     };
-    let origin = Origin { source: Source::Admin, detail: None, by: user(&headers), signed_by: None };
-    let upload = Upload { slot: slot.clone(), bytes, share, origin };
-    change(&proxy, &slot, move |policies, turn| policies.put(turn, upload)).await
+    let signature = headers.get(SIGNATURE).map(|value| value.to_str().unwrap_or_default());
+    let fetched = proxy.sources.take(bytes, signature).map_err(SwapError::from);
+    swap(&proxy, slot, fetched, share, user(&headers)).await
+}
+
+/// Puts a component in a slot; one that could not be had is written down as refused.
+pub(super) async fn swap(
+    proxy: &Proxy,
+    slot: String,
+    fetched: Result<Fetched, SwapError>,
+    share: Share,
+    by: String,
+) -> Response {
+    match fetched {
+        Ok(fetched) => {
+            let upload = Upload { slot: slot.clone(), fetched, share, by };
+            change(proxy, &slot, move |policies, turn| policies.put(turn, upload)).await
+        }
+        Err(refused) => {
+            proxy.policies.refused(&slot, &by, None, &refused);
+            refusal(&slot, &refused)
+        }
+    }
 }
 
 /// What of a slot is configured.
@@ -190,7 +213,7 @@ async fn change(
 const USER_BYTES_MAX: usize = 64;
 
 /// Who asks for a change, as the client says: the history names them. It is no proof.
-fn user(headers: &HeaderMap) -> String {
+pub(super) fn user(headers: &HeaderMap) -> String {
     let name = headers.get("x-headworks-user").and_then(|value| value.to_str().ok()).map(str::trim).unwrap_or_default();
     match name {
         "" => "admin".to_owned(),
@@ -199,7 +222,7 @@ fn user(headers: &HeaderMap) -> String {
 }
 
 /// How many requests the new version is for.
-fn share(Query(asked): &Asked) -> Result<Share, Response> {
+pub(super) fn share(Query(asked): &Asked) -> Result<Share, Response> {
     let Some(given) = asked.get("canary") else { return Ok(Share::All) };
     match given.parse() {
         Ok(percent @ 1..=99) => Ok(Share::Percent(percent)),
@@ -244,8 +267,11 @@ async fn read(body: Body, bytes_max: usize, ms_max: u64) -> Result<Bytes, Respon
     }
 }
 
-fn refusal(slot: &str, refused: &SwapError) -> Response {
+pub(super) fn refusal(slot: &str, refused: &SwapError) -> Response {
     tracing::warn!(slot, error = %refused, "policy not changed");
+    if let SwapError::Source(refused) = refused {
+        return sources::refusal(refused);
+    }
     let (status, code) = meaning(refused);
     let body = ErrorBody::invalid_request(refused.to_string()).code(code);
     error(
@@ -266,7 +292,7 @@ fn meaning(refused: &SwapError) -> (StatusCode, &'static str) {
         SwapError::Refused(LoadError::ConfigRefused { .. } | LoadError::BadConfig { .. }) => {
             (StatusCode::UNPROCESSABLE_ENTITY, "config_refused")
         }
-        SwapError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "component_refused"),
+        SwapError::Refused(_) | SwapError::Source(_) => (StatusCode::UNPROCESSABLE_ENTITY, "component_refused"),
         SwapError::BadName(_) => (StatusCode::BAD_REQUEST, "bad_slot_name"),
         SwapError::TooManySlots { .. } => (StatusCode::CONFLICT, "too_many_slots"),
         SwapError::UnknownSlot(_) => (StatusCode::NOT_FOUND, "unknown_slot"),

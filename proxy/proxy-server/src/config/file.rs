@@ -9,7 +9,9 @@ use policy_api::RegionId;
 use serde::Deserialize;
 
 use crate::base_url::BaseUrl;
+use crate::config::oci::OciFile;
 use crate::config::policies::{self, PoliciesFile, PolicyFile};
+use crate::config::signing::SigningFile;
 use crate::config::tenants::TenantFile;
 use crate::config::{Config, Limits, Region, Replica, ReplicaKind, Secret, Tenants, TlsFiles};
 
@@ -33,6 +35,10 @@ pub(super) struct ConfigFile {
     all_policies: PoliciesFile,
     #[serde(default, rename = "tenant")]
     tenants: Vec<TenantFile>,
+    #[serde(default)]
+    oci: OciFile,
+    #[serde(default)]
+    signing: SigningFile,
     #[serde(default)]
     limits: Limits,
     telemetry: Option<TelemetryFile>,
@@ -115,7 +121,7 @@ pub(super) fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Re
 }
 
 /// Reads an environment variable; an argument so that checks can be tested.
-type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Bytes of a region's or replica's name.
 const NAME_BYTES_MAX: usize = 128;
@@ -137,6 +143,8 @@ impl ConfigFile {
             policies,
             all_policies: PoliciesFile { watch },
             tenants,
+            oci,
+            signing,
             limits,
             telemetry,
         } = self;
@@ -163,6 +171,8 @@ impl ConfigFile {
             watch: watch.map(|watched| folder.join(watched)),
             policy_headers: check_headers(policy_headers)?,
             tenants: Tenants::of(tenants)?,
+            oci: oci.check(limits.pull_ms_max, environment)?,
+            signing: signing.check()?,
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
             region,
             regions,
@@ -204,7 +214,7 @@ impl AdminFile {
     }
 }
 
-fn token_from(name: &str, key: &str, environment: Environment<'_>) -> Result<Secret, Wrong> {
+pub(super) fn token_from(name: &str, key: &str, environment: Environment<'_>) -> Result<Secret, Wrong> {
     match environment(name) {
         Some(token) if !token.trim().is_empty() => Ok(Secret(token.trim().to_owned())),
         _ => wrong(key, format!("names the environment variable {name}, which is not set; export it with a token")),

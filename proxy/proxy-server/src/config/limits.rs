@@ -58,6 +58,8 @@ pub struct Limits {
     pub policy_history_max: usize,
     /// Bytes of a policy component.
     pub component_bytes_max: usize,
+    /// Milliseconds that pulling a component from a registry may take.
+    pub pull_ms_max: u64,
     /// Milliseconds one call of a policy may take.
     pub policy_call_ms_max: u32,
     /// Fuel of one call of a policy, beside its time; left out, fuel is not metered, which is faster.
@@ -101,7 +103,8 @@ impl Default for Limits {
             slots_max: 16,
             policy_versions_max: 8,
             policy_history_max: 50,
-            component_bytes_max: 16 << 20,
+            component_bytes_max: 32 << 20,
+            pull_ms_max: 30_000,
             policy_call_ms_max: 5,
             policy_fuel_max: None,
             events_max: 8192,
@@ -130,7 +133,7 @@ impl Limits {
     }
 
     /// Each bound's key and value, and the least and the most that it may be.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 32] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 33] {
         let Limits {
             body_bytes_max,
             body_ms_max,
@@ -157,6 +160,7 @@ impl Limits {
             policy_versions_max,
             policy_history_max,
             component_bytes_max,
+            pull_ms_max,
             policy_call_ms_max,
             policy_fuel_max,
             events_max,
@@ -193,6 +197,7 @@ impl Limits {
             ("policy_versions_max", policy_versions_max as u64, 1, 1024),
             ("policy_history_max", policy_history_max as u64, 0, 10_000),
             ("component_bytes_max", component_bytes_max as u64, 0, BYTES_MAX),
+            ("pull_ms_max", pull_ms_max, 1, MS_MAX),
             // An instance that is in a call serves nobody else meanwhile.
             ("policy_call_ms_max", policy_call_ms_max.into(), 1, 60_000),
             ("policy_fuel_max", policy_fuel_max.unwrap_or(1), 1, u64::MAX >> 1),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::config::file::{Wrong, wrong};
 use crate::config::{Limits, PolicySlot, SlotRules};
+use crate::policies::Place;
 
 /// Names or patterns in one list.
 const PATTERNS_MAX: usize = 256;
@@ -29,7 +30,7 @@ pub(super) struct PoliciesFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct PolicyFile {
     slot: String,
-    component: PathBuf,
+    component: String,
     #[serde(default)]
     config: toml::Table,
     #[serde(default)]
@@ -166,7 +167,18 @@ impl PolicyFile {
             budget: budget.check(limits)?,
             quarantine: quarantine.check()?,
         };
-        Ok(PolicySlot { slot, component: folder.join(component), config_json, rules })
+        Ok(PolicySlot { slot, component: place(&component, folder)?, config_json, rules })
+    }
+}
+
+/// A file, or `oci://` and a reference.
+fn place(component: &str, folder: &Path) -> Result<Place, Wrong> {
+    if !component.starts_with("oci://") {
+        return Ok(Place::File(folder.join(component)));
+    }
+    match component.parse() {
+        Ok(reference) => Ok(Place::Oci(Box::new(reference))),
+        Err(error) => wrong("policy.component", format!("cannot be used: {error}")),
     }
 }
 

@@ -1,17 +1,18 @@
 //! Why a slot was not changed, and why a configured policy could not be loaded.
 
-use std::path::PathBuf;
-
 use policy_runtime::LoadError;
 use thiserror::Error;
 
 use crate::config::SLOT_NAME;
+use crate::policies::{Place, SourceError};
 
 /// Why a slot was not changed.
 #[derive(Debug, Error)]
 pub(crate) enum SwapError {
-    #[error("{}{0}", refused_what(.0))]
+    #[error("{}{_0}", refused_what(_0))]
     Refused(#[from] LoadError),
+    #[error("{0}")]
+    Source(#[from] SourceError),
     #[error("{0:?} cannot name a slot: use {SLOT_NAME}")]
     BadName(String),
     #[error("there are already {slots_max} slots; replace one of them, or raise `limits.slots_max`")]
@@ -49,12 +50,12 @@ fn refused_what(error: &LoadError) -> &'static str {
 /// Why a configured policy could not be loaded at the start.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
-    #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{}: {source}", path.display())]
-    Load { path: PathBuf, source: LoadError },
-    #[error("{}: {source}", path.display())]
-    Put { path: PathBuf, source: SwapError },
+    #[error("slot {slot}: {source}")]
+    Source { slot: String, source: SourceError },
+    #[error("{place}: {source}")]
+    Load { place: Place, source: LoadError },
+    #[error("{place}: {source}")]
+    Put { place: Place, source: SwapError },
     #[error("{0}")]
     Runtime(LoadError),
 }

@@ -11,18 +11,17 @@ use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use policy_api::Policy;
-use policy_runtime::LoadError;
 use tokio::sync::mpsc::{self, Receiver};
 
 use crate::config::is_slot_name;
-use crate::policies::history::{Origin, Source};
-use crate::policies::{Policies, Share, SwapError, Upload};
+use crate::policies::{Policies, Share, Slot, Sources, SwapError, Turn, Upload};
 
 /// How long nothing may happen before the folder is looked at.
 const QUIET: Duration = Duration::from_millis(100);
 /// How often it may be disturbed meanwhile: a folder that never comes to rest is looked at all the same.
 const DISTURBANCES_MAX: usize = 20;
+/// Who puts what lies there, and where from.
+const BY: &str = "watch";
 /// Files looked at.
 const FILES_MAX: usize = 1024;
 
@@ -68,13 +67,14 @@ fn is_a_look(kind: &EventKind) -> bool {
 }
 
 /// Puts what lies in the folder, and again what changes.
-pub(crate) async fn watch_folder(policies: Arc<Policies>, mut folder: Folder) {
+pub(crate) async fn watch_folder(policies: Arc<Policies>, sources: Arc<Sources>, mut folder: Folder) {
     let mut known = BTreeMap::new();
     loop {
         for (slot, path) in changed(&folder.path, &mut known) {
             let turn = policies.turn().await;
+            let sources = sources.clone();
             let put = move |policies: &Policies| {
-                if let Err(error) = put(policies, &turn, &slot, &path) {
+                if let Err(error) = put(policies, &sources, &turn, &slot, &path) {
                     tracing::warn!(slot, path = %path.display(), %error, "what lies in the watched folder is not used");
                 }
             };
@@ -122,27 +122,15 @@ fn stamp(file: &Metadata) -> Option<Stamp> {
     file.is_file().then(|| (file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
 }
 
-fn put(policies: &Policies, turn: &super::Turn, slot: &str, path: &Path) -> Result<(), SwapError> {
-    let origin = Origin::of_file(Source::Watch, path);
-    let bytes_max = policies.bounds.component_bytes_max;
-    let broke = |error: std::io::Error| SwapError::Broke(error.to_string());
-    let bytes = std::fs::metadata(path).map_err(broke)?.len() as usize;
-    if bytes > bytes_max {
-        let refused = SwapError::Refused(LoadError::TooLarge { bytes, bytes_max });
-        policies.refused(slot, &origin.by, None, &refused);
-        return Err(refused);
-    }
-    let bytes = std::fs::read(path).map_err(broke)?.into();
-    let is_active = |known: &super::Slot| known.active_version().is_some_and(|active| active.bytes == bytes);
-    if policies.slot(slot).is_some_and(|known| is_active(&known)) {
+fn put(policies: &Policies, sources: &Sources, turn: &Turn, slot: &str, path: &Path) -> Result<(), SwapError> {
+    let fetched = sources.read(path, BY).map_err(SwapError::from);
+    let fetched = fetched.inspect_err(|refused| policies.refused(slot, BY, None, refused))?;
+    let is_active = |known: Slot| known.active_version().is_some_and(|active| active.bytes == fetched.bytes);
+    if policies.slot(slot).is_some_and(is_active) {
         return Ok(());
     }
-    let put = policies.put(turn, Upload { slot: slot.to_owned(), bytes, share: Share::All, origin })?;
-    if let Some(active) = put.active_version() {
-        let name = &active.component.describe().name;
-        tracing::info!(slot, name, version = active.number, "loaded from the watched folder");
-    }
-    Ok(())
+    let upload = Upload { slot: slot.to_owned(), fetched, share: Share::All, by: BY.to_owned() };
+    policies.put(turn, upload).map(drop)
 }
 
 #[cfg(test)]

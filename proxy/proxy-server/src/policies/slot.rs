@@ -11,7 +11,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::config::SlotRules;
-use crate::policies::history::{Act, Entry, Origin};
+use crate::policies::history::{Act, Entry};
+use crate::policies::{Fetched, Origin};
 
 /// A named place in the chain.
 #[derive(Clone)]
@@ -61,6 +62,8 @@ pub(crate) struct Version {
     pub number: u32,
     pub standing: Standing,
     pub origin: Origin,
+    /// Who put it.
+    pub by: String,
     /// The component as it was uploaded.
     pub bytes: Bytes,
     pub config: Arc<RawValue>,
@@ -75,8 +78,8 @@ pub(crate) struct Version {
 /// A version that is ready to stand in its slot.
 pub(super) struct Arrival {
     pub component: Arc<Component>,
-    pub bytes: Bytes,
-    pub origin: Origin,
+    pub fetched: Fetched,
+    pub by: String,
     pub now_unix_ms: u64,
 }
 
@@ -259,7 +262,7 @@ impl Slot {
 
 impl Version {
     fn new(slot: &Slot, number: u32, standing: Standing, arrival: Arrival) -> Version {
-        let Arrival { component, bytes, origin, now_unix_ms } = arrival;
+        let Arrival { component, fetched: Fetched { bytes, origin }, by, now_unix_ms } = arrival;
         let description = component.describe();
         let author = Author {
             slot: slot.name.clone(),
@@ -277,6 +280,7 @@ impl Version {
             number,
             standing,
             origin,
+            by,
             bytes,
             config: compact(component.config_json()),
             config_schema: config_schema.map(|schema| compact(schema)),

@@ -5,21 +5,20 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use policy_runtime::{Beginning, Component, Handover, Prepared};
 use sha2::{Digest, Sha256};
 
 use crate::config::is_slot_name;
-use crate::policies::history::{Act, BY_BUDGET, Origin, What};
+use crate::policies::history::{Act, BY_BUDGET, What};
 use crate::policies::slot::{Arrival, Slot, Standing};
-use crate::policies::{Policies, SwapError, Turn};
+use crate::policies::{Fetched, Policies, SwapError, Turn};
 
 /// A component for a slot.
 pub(crate) struct Upload {
     pub slot: String,
-    pub bytes: Bytes,
+    pub fetched: Fetched,
     pub share: Share,
-    pub origin: Origin,
+    pub by: String,
 }
 
 /// How many of the slot's requests a new version is asked about.
@@ -34,7 +33,7 @@ impl Policies {
     /// Loads a component and makes it a slot's active version, or its canary. What was active stays until the new one is
     /// ready, and stays for good if it never is.
     pub(crate) fn put(&self, _turn: &Turn, upload: Upload) -> Result<Slot, SwapError> {
-        let Upload { slot: name, bytes, share, origin } = upload;
+        let Upload { slot: name, fetched, share, by } = upload;
         if !is_slot_name(&name) {
             return Err(SwapError::BadName(name));
         }
@@ -47,10 +46,10 @@ impl Policies {
             None => String::new(),
         };
         let what = if share == Share::All { What::Activated } else { What::Canary };
-        let new = New { what, bytes, origin };
-        let loaded = self.runtime.prepare(&name, &new.bytes, &config_json).map_err(SwapError::from);
+        let new = New { what, fetched, by };
+        let loaded = self.runtime.prepare(&name, &new.fetched.bytes, &config_json).map_err(SwapError::from);
         let placed = loaded.and_then(|prepared| self.place(&name, share, prepared, &new));
-        placed.inspect_err(|refused| self.refused(&name, &new.origin.by, digest_of(&new.bytes), refused))
+        placed.inspect_err(|refused| self.refused(&name, &new.by, digest_of(&new.fetched.bytes), refused))
     }
 
     /// Gives a slot's active component another configuration, as a new version.
@@ -64,11 +63,11 @@ impl Policies {
     ) -> Result<Slot, SwapError> {
         let slot = self.known(name)?;
         let active = slot.active_version().ok_or_else(|| SwapError::NothingToConfigure(name.to_owned()))?;
-        let origin = Origin { by: by.to_owned(), ..active.origin.clone() };
-        let new = New { what: What::Configured, bytes: active.bytes.clone(), origin };
+        let fetched = Fetched { bytes: active.bytes.clone(), origin: active.origin.clone() };
+        let new = New { what: What::Configured, fetched, by: by.to_owned() };
         let prepared = active.component.again(Some(config_json)).map_err(SwapError::from);
         let placed = prepared.and_then(|prepared| self.place(name, share, prepared, &new));
-        placed.inspect_err(|refused| self.refused(name, by, digest_of(&new.bytes), refused))
+        placed.inspect_err(|refused| self.refused(name, by, digest_of(&new.fetched.bytes), refused))
     }
 
     /// Makes the canary active.
@@ -156,17 +155,17 @@ impl Policies {
         let predecessor = active.map(|version| &*version.component);
         let arrival = |component| Arrival {
             component,
-            bytes: new.bytes.clone(),
-            origin: new.origin.clone(),
+            fetched: new.fetched.clone(),
+            by: new.by.clone(),
             now_unix_ms: self.clock.now_unix_ms(),
         };
         let (versions_max, from) = (self.bounds.versions_max, slot.active());
-        let act = |to, why| Act { what: new.what, by: new.origin.by.clone(), from, to: Some(to), why };
+        let act = |to, why| Act { what: new.what, by: new.by.clone(), from, to: Some(to), why };
         match share {
             Share::Percent(percent) => {
                 let beside = predecessor.ok_or_else(|| SwapError::NothingBeside(name.to_owned()))?;
                 let (component, beginning) = prepared.beside(beside)?;
-                self.end_trial(name, Standing::Rejected, What::RolledBack, &new.origin.by, Some(ANOTHER.to_owned()));
+                self.end_trial(name, Standing::Rejected, What::RolledBack, &new.by, Some(ANOTHER.to_owned()));
                 Ok(self.change(name, |slot| {
                     let number = slot.add_canary(arrival(Arc::new(component)), percent, versions_max);
                     act(number, in_words(&beginning))
@@ -175,7 +174,7 @@ impl Policies {
             Share::All => {
                 let (component, handover) = prepared.take_over(predecessor)?;
                 let component = Arc::new(component);
-                self.end_trial(name, Standing::Rejected, What::RolledBack, &new.origin.by, Some(REPLACED.to_owned()));
+                self.end_trial(name, Standing::Rejected, What::RolledBack, &new.by, Some(REPLACED.to_owned()));
                 if self.slot(name).is_none() {
                     self.slots().push(slot.clone());
                 }
@@ -244,7 +243,7 @@ impl Policies {
     }
 
     /// Writes a refusal down, where there is a slot to write it to.
-    pub(super) fn refused(&self, name: &str, by: &str, digest: Option<String>, refused: &SwapError) {
+    pub(crate) fn refused(&self, name: &str, by: &str, digest: Option<String>, refused: &SwapError) {
         let mut slots = self.slots();
         let Some(slot) = slots.iter_mut().find(|slot| slot.name == name) else {
             drop(slots);
@@ -280,8 +279,8 @@ impl Policies {
 /// A version that is to be added.
 struct New {
     what: What,
-    bytes: Bytes,
-    origin: Origin,
+    fetched: Fetched,
+    by: String,
 }
 
 /// How a kept version becomes active.

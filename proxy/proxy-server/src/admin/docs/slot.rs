@@ -159,7 +159,7 @@ impl CanaryDoc {
 impl VersionDoc {
     fn of(version: &Version) -> VersionDoc {
         let description = version.component.describe();
-        let Origin { source, detail, by, signed_by } = version.origin.clone();
+        let Origin { source, detail, signed_by } = version.origin.clone();
         let times = version.tally.reading().times;
         VersionDoc {
             number: version.number,
@@ -175,9 +175,9 @@ impl VersionDoc {
             },
             config: version.config.clone(),
             signed_by,
-            source: source.word(),
+            source,
             source_detail: detail,
-            by,
+            by: version.by.clone(),
             loaded_unix_ms: version.loaded_unix_ms,
             activated_unix_ms: version.activated_unix_ms,
             decisions_total: version.tally.decisions_total(),
