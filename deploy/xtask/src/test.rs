@@ -26,6 +26,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     tests
         .env("HEADWORKS_TEST_PYTHON", &tools.python)
         .env("HEADWORKS_TEST_CHROMIUM", &tools.chromium)
+        .env("HEADWORKS_TEST_REGISTRY", &tools.registry)
         .env("HEADWORKS_TEST_POLICIES", root.join(policies::DIST));
     shell::run(&mut tests)
 }
