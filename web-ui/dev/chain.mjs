@@ -6,7 +6,8 @@ import { complaint, componentOf } from './components.mjs';
 const HISTORY_MAX = 50;
 /** After this many faults an active version is quarantined. */
 const FAULTS_MAX = 5;
-const BUDGET = { faults_permille_max: 10, call_us_p99_max: 1000, fuel_max: null, requests_min: 50 };
+const BUDGET = { faults_permille_max: 10, call_us_p99_max: 1000, fuel_max: null, requests_min: 50, window_calls: 1000 };
+const REPLACED = 'the version that it was compared with was replaced';
 const EVERYTHING = { models: [], tenants: [], endpoints: [] };
 
 export class Chain {
@@ -86,6 +87,8 @@ export class Chain {
     const version = place.versions.find((one) => one.number === number);
     if (!version) return { status: 404, code: 'unknown_version', message: `slot "${slot}" keeps no version ${number}` };
     if (version.state === 'quarantined') return { status: 409, code: 'version_quarantined', message: `version ${number} is quarantined: load a version without its fault` };
+    if (version.state === 'canary') return this.promote(slot, { by });
+    if (place.canary) this.#dropCanary(place, by, REPLACED);
     this.#activate(place, version, { what: 'activated', by, at: this.nowMs() });
     return { status: 200, slot: this.viewOf(place) };
   }
@@ -154,14 +157,15 @@ export class Chain {
     const place = this.find(slot) ?? (percent === null ? this.#slot(slot, EVERYTHING) : null);
     if (!place) return unknown(slot);
     const { name } = componentOf(text);
-    const version = this.#add(place, name, { version: name === 'prefix-tree' ? '0.2.0' : '0.1.0', config: {}, ...given, at: this.nowMs() });
+    const config = place.versions.find((one) => one.state === 'active')?.config ?? {};
+    const version = this.#add(place, name, { version: name === 'prefix-tree' ? '0.2.0' : '0.1.0', config, ...given, at: this.nowMs() });
     return this.#begin(place, version, 'activated', percent, given.by);
   }
 
   #begin(place, version, what, percent, by) {
+    if (place.canary) this.#dropCanary(place, by, percent === null ? REPLACED : 'another version is tried out instead');
     if (percent === null) this.#activate(place, version, { what, by, at: this.nowMs() });
     else {
-      if (place.canary) this.#dropCanary(place, by, 'another version is tried out instead');
       version.state = 'canary';
       place.canary = { version: version.number, percent, since_unix_ms: this.nowMs(), requests: 0, faults: 0, budget: BUDGET };
       this.#remember(place, { what: 'canary', by, at: this.nowMs(), from: place.versions.find((one) => one.state === 'active')?.number ?? null, to: version.number, digest: version.digest });

@@ -111,6 +111,8 @@ export interface Budget {
   call_us_p99_max: number | null;
   fuel_max: number | null;
   requests_min: number;
+  /** The last calls that it is judged by. */
+  window_calls: number;
 }
 
 export interface Canary {
