@@ -17,9 +17,14 @@ export class Chain {
     this.slots = [];
   }
 
-  /** A past worth looking at. */
-  seed(startedMs) {
+  /** A past worth looking at; a plain one has only begun. */
+  seed(startedMs, plain) {
     const hour = 3_600_000;
+    if (plain) {
+      const begun = this.#slot('placement', EVERYTHING);
+      this.#activate(begun, this.#add(begun, 'round-robin', { version: '0.1.0', config: {}, source: 'file', source_detail: '/etc/headworks/round-robin.wasm', by: 'file', at: startedMs }), { what: 'activated', by: 'file', at: startedMs });
+      return;
+    }
     const limits = this.#slot('limits', { models: [], tenants: [], endpoints: ['/v1/chat/completions', '/v1/completions'] });
     const first = this.#add(limits, 'rate-limit', { content: 'rate-limit', version: '0.2.0', config: { default: { requests_per_min: 600 }, tenants: { acme: { requests_per_min: 6000, tokens_per_min: 2_000_000, concurrent_max: 128 }, globex: { requests_per_min: 1200 } }, exempt: ['internal'] }, source: 'file', source_detail: '/etc/headworks/rate-limit.wasm', by: 'file', at: startedMs - 26 * hour });
     this.#activate(limits, first, { what: 'activated', by: 'file', at: startedMs - 26 * hour });

@@ -19,7 +19,7 @@ const TENANTS = ['acme', 'globex', 'initech', 'umbrella', 'hooli', 'anonymous'];
 const MODELS = ['tiny', 'tiny', 'llama-8b'];
 
 export class Simulation {
-  constructor({ seed, empty, background, nowMs, dataUrl }) {
+  constructor({ seed, empty, plain, background, nowMs, dataUrl }) {
     this.chance = seeded(seed);
     this.empty = empty;
     this.background = background;
@@ -37,7 +37,7 @@ export class Simulation {
       Object.assign(this.regions[2], { reachable: false, error: 'connect to http://10.3.0.1:8081: timed out after 2000 ms' });
     }
     this.chain = new Chain({ chance: this.chance, nowMs });
-    if (!empty) this.chain.seed(this.startedMs);
+    if (!empty) this.chain.seed(this.startedMs, plain);
     this.recording = { on: false, file: null, bytes: 0, bytes_max: 64 * 1024 * 1024, calls: 0, dropped: 0 };
     this.points = [];
     this.decisions = [];
@@ -46,7 +46,7 @@ export class Simulation {
     this.totals = { requests: 0, failures: 0, tokens: 0 };
     this.recent = [];
     this.next = 1;
-    if (!empty) for (let back = HISTORY; back > 0; back -= 1) this.second(this.startedMs - back * 1000);
+    if (!empty && background) for (let back = HISTORY; back > 0; back -= 1) this.second(this.startedMs - back * 1000);
   }
 
   fleet() {
