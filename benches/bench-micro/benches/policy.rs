@@ -1,1 +1,5 @@
-fn main() {}
+//! Policies' decisions: `cargo xtask bench policy`.
+
+fn main() -> anyhow::Result<()> {
+    bench_micro::policy::run()
+}

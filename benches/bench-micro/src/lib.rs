@@ -1,1 +1,5 @@
-//! Measures deciding code, native Rust beside components.
+//! Measures deciding code, one module per subject; in one run, native Rust beside components.
+
+pub mod policy;
+mod sampling;
+mod table;

@@ -38,6 +38,9 @@ enum Verb {
     /// Measure a live endpoint
     #[command(subcommand)]
     Bench(bench::Verb),
+    /// Check, test, measure and simulate routing policies
+    #[command(subcommand)]
+    Policy(policy_cli::Verb),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Engine(args) => engine::run(args),
         Verb::Model(verb) => model::run(verb),
         Verb::Bench(verb) => bench::run(verb),
+        Verb::Policy(verb) => policy_cli::run(verb),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -85,6 +85,7 @@ impl Telemetry {
 
     /// Starts exporting. For gRPC, call it inside a tokio runtime.
     pub fn start(config: &Config) -> Result<Telemetry, ConfigError> {
+        choose_cryptography();
         let counts = Arc::<Counts>::default();
         let exporter = CountingExporter { inner: exporter(config)?, counts: counts.clone() };
         let batch = BatchConfigBuilder::default()
@@ -135,6 +136,12 @@ impl Telemetry {
             tracing::warn!(%error, "traces were not flushed before exit");
         }
     }
+}
+
+/// The exporter's HTTP client takes whatever cryptography its process has chosen, and will not start without.
+fn choose_cryptography() {
+    // Chosen already is as good: there is only one to choose from.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn exporter(config: &Config) -> Result<SpanExporter, ConfigError> {

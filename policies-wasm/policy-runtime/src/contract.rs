@@ -58,6 +58,14 @@ pub(crate) fn check(engine: &Engine, component: &Component) -> Result<Vec<&'stat
     Ok(hooks)
 }
 
+/// The names of a component's imports and of its exports.
+pub(crate) fn names(engine: &Engine, component: &Component) -> [Vec<String>; 2] {
+    let shape = component.component_type();
+    let imports = shape.imports(engine).map(|(name, _)| name.to_owned()).collect();
+    let exports = shape.exports(engine).map(|(name, _)| name.to_owned()).collect();
+    [imports, exports]
+}
+
 /// A hook's name as the contract spells it, which is its interface's name too.
 pub(crate) fn hook_name(hook: Hook) -> &'static str {
     match hook {

@@ -97,6 +97,10 @@ impl Instance {
         arm(store, budget);
         let answer = hook(exports, store);
         store.data_mut().leave();
+        if let Some(fuel_max) = budget.fuel_max {
+            let left = store.get_fuel().expect("the engine meters fuel whenever a budget has some");
+            store.data_mut().call.words.fuel = Some(fuel_max - left);
+        }
         answer.map_err(|error| Stop::of(&error, store.data(), budget))
     }
 

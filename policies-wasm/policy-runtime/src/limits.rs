@@ -80,7 +80,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            component_bytes_max: 16 << 20,
+            component_bytes_max: 32 << 20,
             memory_bytes_max: 64 << 20,
             table_elements_max: 100_000,
             call_deadline_ms: 5,

@@ -34,8 +34,7 @@ const SCHEMA_BYTES_MAX: usize = 64 << 10;
 
 /// Each step refuses what no later step should see.
 pub(crate) fn load(core: &Arc<Core>, upload: &Upload<'_>) -> Result<Component, LoadError> {
-    check_kind(core, upload.component)?;
-    let compiled = compile(core, upload.component)?;
+    let compiled = compiled(core, upload.component)?;
     let exported = contract::check(&core.engine, &compiled)?;
     let mut blueprint = blueprint(core, upload, &compiled, &exported)?;
     let description = describe(core, &blueprint)?;
@@ -43,6 +42,12 @@ pub(crate) fn load(core: &Arc<Core>, upload: &Upload<'_>) -> Result<Component, L
     check_config(&blueprint)?;
     self_check::run(core, &blueprint, &description)?;
     live(core, upload, blueprint, description)
+}
+
+/// Bytes that are a component, compiled.
+pub(crate) fn compiled(core: &Core, bytes: &[u8]) -> Result<component::Component, LoadError> {
+    check_kind(core, bytes)?;
+    compile(core, bytes)
 }
 
 fn check_kind(core: &Core, bytes: &[u8]) -> Result<(), LoadError> {

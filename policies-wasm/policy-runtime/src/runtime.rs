@@ -9,7 +9,7 @@ use std::{
 use wasmtime::{Config, Engine, component::Linker};
 
 use crate::{
-    Component, Host, Limits, LoadError,
+    Component, Host, Limits, LoadError, Shape, inspect,
     load::{self, Upload},
     slot::{Slot, SlotUse, lock},
     state::State,
@@ -63,6 +63,11 @@ impl Runtime {
         predecessor: Option<&Component>,
     ) -> Result<Component, LoadError> {
         load::load(&self.core, &Upload { slot, component, config_json, predecessor })
+    }
+
+    /// Compiles a component and says what it imports and exports; runs nothing of it.
+    pub fn inspect(&self, component: &[u8]) -> Result<Shape, LoadError> {
+        inspect::inspect(&self.core, component)
     }
 
     /// Forgets what a slot kept, for a slot that is removed. Components that still run keep theirs.
@@ -131,7 +136,8 @@ fn config(limits: &Limits) -> Config {
     config.concurrency_support(false);
     config.wasm_backtrace_max_frames(None);
     match limits.fuel_max {
-        Some(_) => config.consume_fuel(true),
+        // Where fuel is the meter a run must replay on any machine; these two differ between machines.
+        Some(_) => config.consume_fuel(true).cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true),
         None => config.epoch_interruption(true),
     };
     config

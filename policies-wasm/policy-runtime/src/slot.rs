@@ -10,7 +10,7 @@ use std::{
 };
 
 pub(crate) use buckets::{Bucket, Buckets, Full, Taking};
-pub(crate) use prefix_index::{Holder, PrefixIndex};
+pub use prefix_index::{Holder, PrefixIndex};
 pub(crate) use store::{Store, WriteRefusal};
 
 use crate::Limits;

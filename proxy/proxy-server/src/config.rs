@@ -2,6 +2,9 @@
 
 mod file;
 mod limits;
+mod oci;
+mod signing;
+mod tenants;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,9 +16,12 @@ use policy_api::RegionId;
 use thiserror::Error;
 
 use crate::base_url::BaseUrl;
+use crate::policies::{Place, Signing};
 use file::ConfigFile;
 
 pub(crate) use file::{SLOT_NAME, is_slot_name};
+pub(crate) use oci::Oci;
+pub(crate) use tenants::{Tenant, Tenants};
 
 pub use limits::Limits;
 
@@ -32,6 +38,9 @@ pub struct Config {
     pub(crate) regions: Vec<Region>,
     pub(crate) policies: Vec<PolicySlot>,
     pub(crate) policy_headers: Vec<HeaderName>,
+    pub(crate) tenants: Tenants,
+    pub(crate) oci: Oci,
+    pub(crate) signing: Signing,
     pub(crate) limits: Limits,
     telemetry: Option<telemetry::Config>,
 }
@@ -70,7 +79,7 @@ pub(crate) struct Region {
 #[derive(Clone, Debug)]
 pub(crate) struct PolicySlot {
     pub slot: String,
-    pub component: PathBuf,
+    pub component: Place,
     pub config_json: String,
     pub on_error: Option<OnError>,
 }

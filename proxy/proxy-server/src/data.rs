@@ -8,10 +8,12 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
-use crate::exchange::{ClientBody, Refusal, exchange};
+use crate::exchange::{ClientBody, Refusal, authenticate, exchange};
 use crate::listen::Answers;
 use crate::proxy::Proxy;
 
+/// Lists the models.
+const MODELS: &str = "/v1/models";
 /// What stands before a model's id in the path of its own object.
 const MODEL: &str = "/v1/models/";
 
@@ -26,8 +28,13 @@ impl Answers for Data {
         let Data(proxy) = self;
         async move {
             match (request.method(), request.uri().path()) {
-                (&Method::GET | &Method::HEAD, "/v1/models") => models(&proxy),
-                (&Method::GET | &Method::HEAD, path) if path.starts_with(MODEL) => model(&proxy, &path[MODEL.len()..]),
+                (&Method::GET | &Method::HEAD, path) if path == MODELS || path.starts_with(MODEL) => {
+                    match (authenticate(&proxy.tenants, request.headers()), path.strip_prefix(MODEL)) {
+                        (Err(refusal), _) => refusal.answer(),
+                        (Ok(_), None) => models(&proxy),
+                        (Ok(_), Some(id)) => model(&proxy, id),
+                    }
+                }
                 (_, path) if path.starts_with("/v1/") => exchange(proxy, request).await,
                 (&Method::GET | &Method::HEAD, "/health") => Response::new(ClientBody::whole("ok")),
                 (_, path) => Refusal::UnknownPath { path: path.to_owned() }.answer(),

@@ -23,7 +23,7 @@ use crate::proxy::Proxy;
 use facts::facts;
 use finish::Journal;
 
-pub(crate) use authenticate::{Tenant, authenticate};
+pub(crate) use authenticate::authenticate;
 pub(crate) use finish::Outcome;
 pub(crate) use hops::ADDED_MAX as HEADERS_ADDED_MAX;
 pub(crate) use read_request::{ReadRequest, read_request};
@@ -41,7 +41,7 @@ pub(crate) async fn exchange(proxy: Arc<Proxy>, request: Request<Incoming>) -> R
 
 async fn serve(proxy: &Proxy, journal: &mut Journal, request: Request<Incoming>) -> Result<send::Answer, Refusal> {
     journal.enter()?;
-    let tenant = authenticate(request.headers())?;
+    let tenant = authenticate(&proxy.tenants, request.headers())?;
     let mut request = read_request(request, &proxy.limits).await?;
     let facts = facts(proxy, &mut request, tenant);
     journal.read(&request, &facts);

@@ -20,7 +20,7 @@ use crate::fleet::{Fleet, poll_peer, poll_replica};
 use crate::listen::{Bounds, Port, bind, tls};
 use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
-use crate::policies::Policies;
+use crate::policies::{Policies, Sources};
 use crate::proxy::{Parts, Proxy};
 use crate::tasks::Tasks;
 
@@ -61,7 +61,7 @@ pub enum Error {
 pub fn check(config: &Config) -> Result<(), Error> {
     config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
-    let loaded = Policies::start(&config.policies, &config.limits, clock, &metrics, rand::random());
+    let loaded = Policies::start(&config.policies, &sources(config), &config.limits, clock, &metrics, rand::random());
     loaded.map(drop).map_err(|error| Error::Policy(error.to_string()))
 }
 
@@ -116,9 +116,11 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     let clock = Clock::start();
     let metrics = Metrics::new();
     let fleet = Fleet::new(&config);
-    let Config { region, data_url, admin_token, policies, policy_headers, limits, .. } = config;
+    let sources = Arc::new(sources(&config));
+    let Config { region, data_url, admin_token, policies, policy_headers, tenants, limits, .. } = config;
+    let from = sources.clone();
     let (policies, metrics, limits) = tokio::task::spawn_blocking(move || {
-        let policies = Policies::start(&policies, &limits, clock, &metrics, rand::random());
+        let policies = Policies::start(&policies, &from, &limits, clock, &metrics, rand::random());
         (policies, metrics, limits)
     })
     .await
@@ -130,10 +132,12 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         data_url: data_url.unwrap_or_else(|| BaseUrl::of(bound.data)),
         admin_token,
         policy_headers,
+        tenants,
         limits,
         clock,
         fleet,
         policies,
+        sources,
         observer,
         metrics,
         stopping: tasks.stopping(),
@@ -148,6 +152,14 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     tasks.spawn("observe", observe(proxy.clone(), events));
     tasks.spawn("traffic", tick(proxy.clone()));
     Ok(proxy)
+}
+
+fn sources(config: &Config) -> Sources {
+    Sources {
+        oci: config.oci.clone(),
+        signing: config.signing.clone(),
+        component_bytes_max: config.limits.component_bytes_max,
+    }
 }
 
 /// Closes each second's books.

@@ -33,20 +33,29 @@
 //! deciding code is tested: [`Fleet::of`] and [`Request::of`] make what the host would lend. What the host keeps
 //! (buckets, store, prefix index, chance) is there inside a component only: hand it to the deciding code as arguments.
 
+mod choose;
 mod export;
 mod fleet;
+mod hash;
 mod hooks;
+mod prefix;
+mod reason;
+mod refuse;
 mod request;
 mod senses;
 
 #[doc(hidden)]
 pub mod bindings;
 
+pub use choose::least;
 pub use export::rt;
 pub use fleet::{Fleet, Health, Region, Regions, Replica};
+pub use hash::{hash64, mix64};
 pub use hooks::{
     Admission, Admit, Configure, Denial, Ended, Event, Failed, Failure, FirstToken, Mode, Observe, Outcome, Place,
     Placement, Policy, Refusal, Snapshot, Started, Subject, Usage,
 };
+pub use prefix::{BLOCK_BYTES, Prefix};
+pub use reason::Reason;
 pub use request::{Facts, Hashes, Request};
 pub use senses::{buckets, chance, clock, log, prefix_index, reply, store, telemetry};

@@ -1,270 +1,253 @@
-//! Who has seen which prefix: hash -> holders, forgetting the least recently inserted first.
+//! Who has seen which prefix: runs of blocks -> holders, forgetting the least recently inserted first.
 //!
-//! A chained hash names a whole prefix, so membership of each hash is enough; no tree is needed.
+//! A chained hash names a whole prefix, so two prefixes that share a hash share all before it. Blocks that came together
+//! are kept together as a run, found by its first hash; a prefix is a few runs, one after another. What branches off
+//! within a run begins a run of its own, found by its own first hash, so a branch does not cut the run that it leaves.
+//! A holder has a share of a run: so many of its leading blocks, all last inserted at the same time. Matching 128 blocks
+//! looks up two or three runs, and inserting them moves two or three shares to the front, where one entry for each block
+//! took 128 of both.
 
-use std::collections::HashMap;
+mod keys;
+mod leases;
+mod runs;
 
-/// Ends a list of nodes.
-const NONE: u32 = u32::MAX;
-/// Nodes of evicted holders that go when one node comes: more than one, so that they become fewer.
-const SWEPT_PER_BLOCK: usize = 2;
+use std::mem;
+
+use keys::ByHash;
+use leases::{Lease, Leases};
+use runs::{Run, Runs, Share};
+
+/// Shares of evicted holders that go with each insert, so that they become fewer.
+const SWEPT_PER_INSERT: usize = 2;
 
 /// Who holds a prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Holder {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Holder {
     /// By [`policy_api::ReplicaId`].
     Replica(u32),
     /// By [`policy_api::RegionId`].
     Region(u32),
 }
 
-/// The index of one slot.
+/// The index of one slot. Hashes that are not chained make it answer nonsense about them, and nothing worse.
 #[derive(Debug)]
-pub(crate) struct PrefixIndex {
-    /// A hash's nodes, one per holder.
-    nodes_of: HashMap<u64, Vec<u32>>,
-    nodes: Vec<Node>,
-    free: Vec<u32>,
-    /// Each holder's list; not those of evicted holders.
-    list_of: HashMap<Holder, u32>,
-    lists: Vec<List>,
-    free_lists: Vec<u32>,
-    /// Lists of evicted holders. Their nodes are found no more, and go a few at a time: an eviction of a holder of
-    /// many blocks must not keep the slot's other calls waiting.
-    evicted_lists: Vec<u32>,
-    evicted_blocks: usize,
-    newest: u32,
-    oldest: u32,
+pub struct PrefixIndex {
+    runs: Runs,
+    /// Each run by its first hash.
+    run_at: ByHash<u32>,
+    leases: Leases,
     blocks_max: usize,
     evicted: u64,
+    /// Kept for its room: the runs that an insert walks over.
+    path: Vec<Step>,
+    /// Kept for its room: the holders that a match has found.
+    found: Vec<u32>,
 }
 
+/// A run on the way of a prefix, and how much of it the prefix shares.
 #[derive(Clone, Copy, Debug)]
-struct Node {
-    hash: u64,
-    list: u32,
-    newer: u32,
-    older: u32,
-    /// Its neighbours in its holder's list.
-    next: u32,
-    previous: u32,
-}
-
-/// One holder's nodes, in no order.
-#[derive(Clone, Copy, Debug)]
-struct List {
-    holder: Holder,
-    first: u32,
+struct Step {
+    run: u32,
     blocks: usize,
-    is_evicted: bool,
 }
 
 impl PrefixIndex {
-    pub(crate) fn new(blocks_max: usize) -> PrefixIndex {
+    /// An index that remembers so many blocks, counted once per holder.
+    pub fn new(blocks_max: usize) -> PrefixIndex {
         PrefixIndex {
-            nodes_of: HashMap::new(),
-            nodes: Vec::new(),
-            free: Vec::new(),
-            list_of: HashMap::new(),
-            lists: Vec::new(),
-            free_lists: Vec::new(),
-            evicted_lists: Vec::new(),
-            evicted_blocks: 0,
-            newest: NONE,
-            oldest: NONE,
+            runs: Runs::default(),
+            run_at: ByHash::default(),
+            leases: Leases::default(),
             blocks_max,
             evicted: 0,
+            path: Vec::new(),
+            found: Vec::new(),
         }
     }
 
-    /// Each holder of a kind with the leading blocks it holds, in the order of their ids. `of` picks the kind.
-    pub(crate) fn matches(&self, hashes: &[u64], of: fn(Holder) -> Option<u32>) -> Vec<(u32, u32)> {
-        let mut matches: Vec<(u32, u32)> = Vec::new();
-        for (depth, hash) in (0_u32..).zip(hashes) {
-            let holders = self.nodes_of.get(hash).into_iter().flatten().filter_map(|node| of(self.holder_of(*node)?));
-            let mut found = false;
-            for id in holders {
-                if depth == 0 {
-                    matches.push((id, 1));
-                    found = true;
-                } else if let Some((_, blocks)) =
-                    matches.iter_mut().find(|(held, blocks)| *held == id && *blocks == depth)
-                {
-                    *blocks += 1;
-                    found = true;
+    /// Each holder of a kind with the leading blocks it holds, as two columns in the order of their ids. `of` picks the
+    /// kind.
+    pub fn matches(&mut self, hashes: &[u64], of: fn(Holder) -> Option<u32>) -> (Vec<u32>, Vec<u32>) {
+        let mut found = mem::take(&mut self.found);
+        let mut depth = 0;
+        while let Some(step) = self.step(&hashes[depth..]) {
+            let mut goes_on = false;
+            for share in self.runs[step.run].shares() {
+                let holder = &mut self.leases.holders[share.holder as usize];
+                if holder.is_evicted || holder.reach != depth || of(holder.id).is_none() {
+                    continue;
                 }
+                if depth == 0 {
+                    found.push(share.holder);
+                }
+                let blocks = share.blocks.min(step.blocks);
+                holder.reach += blocks;
+                goes_on |= blocks == step.blocks;
             }
-            if !found {
+            depth += step.blocks;
+            if !goes_on {
                 break;
             }
         }
-        matches.sort_unstable();
-        matches
+        let columns = self.columns(&mut found, of);
+        self.found = found;
+        columns
     }
 
     /// Remembers that `holder` has seen this prefix. Its first block becomes the newest, so that a prefix is forgotten
     /// from its end.
-    pub(crate) fn insert(&mut self, holder: Holder, hashes: &[u64]) {
+    pub fn insert(&mut self, holder: Holder, hashes: &[u64]) {
         let kept = &hashes[..hashes.len().min(self.blocks_max)];
-        for hash in kept.iter().rev() {
-            match self.find(*hash, holder) {
-                Some(node) => self.unlink(node),
-                None => self.add(*hash, holder),
-            }
-            let node = self.find(*hash, holder).expect("it was found or has just been added");
-            self.link_newest(node);
+        if kept.is_empty() {
+            return;
         }
+        let holder = self.leases.number_of(holder);
+        let mut path = mem::take(&mut self.path);
+        let known = self.walk(kept, &mut path);
+        self.remember_new(holder, &kept[known..], path.last_mut());
+        // The deepest first: then the first blocks are newer than those after them.
+        for step in path.drain(..).rev() {
+            self.renew(holder, step);
+        }
+        self.path = path;
+        self.make_room();
     }
 
-    /// Forgets everything about `holder`.
-    pub(crate) fn evict(&mut self, holder: Holder) {
-        let Some(list) = self.list_of.remove(&holder) else { return };
-        let evicted = &mut self.lists[list as usize];
-        evicted.is_evicted = true;
-        self.evicted_blocks += evicted.blocks;
-        self.evicted_lists.push(list);
+    /// Forgets everything about `holder`. Its shares are found no more at once, and go a few at a time: the eviction of
+    /// a holder of many blocks must not keep the slot's other calls waiting.
+    pub fn evict(&mut self, holder: Holder) {
+        self.leases.evict(holder);
     }
 
     /// Blocks remembered, counted once per holder.
-    pub(crate) fn blocks_now(&self) -> usize {
-        self.nodes_now() - self.evicted_blocks
+    pub fn blocks_now(&self) -> usize {
+        self.leases.blocks_held()
     }
 
     /// The bound on [`Self::blocks_now`].
-    pub(crate) fn blocks_max(&self) -> usize {
+    pub fn blocks_max(&self) -> usize {
         self.blocks_max
     }
 
     /// Blocks forgotten for want of room.
-    pub(crate) fn evicted(&self) -> u64 {
+    pub fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    fn find(&self, hash: u64, holder: Holder) -> Option<u32> {
-        self.nodes_of.get(&hash)?.iter().copied().find(|node| self.holder_of(*node) == Some(holder))
+    /// The run that these hashes begin with.
+    fn step(&self, hashes: &[u64]) -> Option<Step> {
+        let run = *self.run_at.get(hashes.first()?)?;
+        Some(Step { run, blocks: self.runs[run].common(hashes) })
     }
 
-    /// None where it has been evicted.
-    fn holder_of(&self, at: u32) -> Option<Holder> {
-        let list = &self.lists[self.nodes[at as usize].list as usize];
-        (!list.is_evicted).then_some(list.holder)
+    /// Leaves `found` empty and every reach at 0, as the next match wants them.
+    fn columns(&mut self, found: &mut Vec<u32>, of: fn(Holder) -> Option<u32>) -> (Vec<u32>, Vec<u32>) {
+        let holders = &mut self.leases.holders;
+        found.sort_unstable_by_key(|number| holders[*number as usize].id);
+        let ids = found.iter().filter_map(|number| of(holders[*number as usize].id)).collect();
+        let blocks = found.drain(..).map(|number| mem::take(&mut holders[number as usize].reach) as u32).collect();
+        (ids, blocks)
     }
 
-    /// Nodes that take up room, those of evicted holders too.
-    fn nodes_now(&self) -> usize {
-        self.nodes.len() - self.free.len()
-    }
-
-    /// Adds a node that is in no order yet.
-    fn add(&mut self, hash: u64, holder: Holder) {
-        self.sweep();
-        if self.nodes_now() >= self.blocks_max {
-            self.remove(self.oldest);
-            self.evicted += 1;
+    /// The runs on the way of a prefix; answers how many of its blocks they know.
+    fn walk(&self, hashes: &[u64], path: &mut Vec<Step>) -> usize {
+        let mut known = 0;
+        while let Some(step) = self.step(&hashes[known..]) {
+            path.push(step);
+            known += step.blocks;
         }
-        let list = self.list_for(holder);
-        let next = self.lists[list as usize].first;
-        let node = Node { hash, list, newer: NONE, older: NONE, next, previous: NONE };
-        let at = put(&mut self.nodes, &mut self.free, node);
-        if next != NONE {
-            self.nodes[next as usize].previous = at;
-        }
-        self.lists[list as usize].first = at;
-        self.lists[list as usize].blocks += 1;
-        self.nodes_of.entry(hash).or_default().push(at);
+        known
     }
 
-    fn list_for(&mut self, holder: Holder) -> u32 {
-        let PrefixIndex { list_of, lists, free_lists, .. } = self;
-        let empty = List { holder, first: NONE, blocks: 0, is_evicted: false };
-        *list_of.entry(holder).or_insert_with(|| put(lists, free_lists, empty))
-    }
-
-    /// Removes a few nodes of evicted holders, the last evicted first: so a holder that is evicted and comes back, again
-    /// and again, does not leave ever more of them under one hash.
-    fn sweep(&mut self) {
-        for _ in 0..SWEPT_PER_BLOCK {
-            let Some(list) = self.evicted_lists.last() else { return };
-            self.remove(self.lists[*list as usize].first);
-        }
-    }
-
-    fn remove(&mut self, at: u32) {
-        self.unlink(at);
-        let hash = self.nodes[at as usize].hash;
-        if let Some(nodes) = self.nodes_of.get_mut(&hash) {
-            nodes.retain(|node| *node != at);
-            if nodes.is_empty() {
-                self.nodes_of.remove(&hash);
-            }
-        }
-        self.leave_list(at);
-        self.free.push(at);
-    }
-
-    /// Takes a node out of its holder's list, and forgets the list with its last node.
-    fn leave_list(&mut self, at: u32) {
-        let Node { list: id, next, previous, .. } = self.nodes[at as usize];
-        if next != NONE {
-            self.nodes[next as usize].previous = previous;
-        }
-        let list = &mut self.lists[id as usize];
-        match previous {
-            NONE => list.first = next,
-            previous => self.nodes[previous as usize].next = next,
-        }
-        list.blocks -= 1;
-        let List { holder, first, is_evicted, .. } = *list;
-        self.evicted_blocks -= usize::from(is_evicted);
-        if first != NONE {
+    /// Blocks that nobody has had: at the end of the run before them where that is this holder's alone and ends there, as
+    /// when a conversation goes on, else as a run of their own.
+    fn remember_new(&mut self, holder: u32, hashes: &[u64], before: Option<&mut Step>) {
+        let Some(first) = hashes.first() else { return };
+        if let Some(before) = before
+            && self.runs[before.run].is_extended_by(holder, before.blocks)
+        {
+            self.runs[before.run].extend(hashes);
+            before.blocks += hashes.len();
             return;
         }
-        if is_evicted {
-            let last = self.evicted_lists.pop();
-            debug_assert_eq!(last, Some(id), "only the sweep removes nodes of evicted holders, while there are any");
+        let run = self.runs.put(Run::of(hashes.to_vec()));
+        self.run_at.insert(*first, run);
+        self.add_share(run, holder, hashes.len());
+    }
+
+    /// Makes this holder's share of a step the newest, and as long as the step.
+    fn renew(&mut self, holder: u32, step: Step) {
+        let Step { run, blocks } = step;
+        let blocks = blocks.min(self.runs[run].len());
+        let Some(Share { blocks: held, lease, .. }) = self.runs[run].share_of(holder) else {
+            return self.add_share(run, holder, blocks);
+        };
+        if held > blocks {
+            // What comes after the step was not inserted now: it stays as old as it is.
+            self.split(run, blocks);
         } else {
-            self.list_of.remove(&holder);
+            self.runs[run].grow(holder, blocks);
+            self.leases.grow(holder, blocks - held);
         }
-        self.free_lists.push(id);
+        self.leases.renew(lease);
     }
 
-    fn unlink(&mut self, at: u32) {
-        let Node { newer, older, .. } = self.nodes[at as usize];
-        match newer {
-            NONE => self.newest = older,
-            newer => self.nodes[newer as usize].older = older,
-        }
-        match older {
-            NONE => self.oldest = newer,
-            older => self.nodes[older as usize].newer = newer,
+    fn add_share(&mut self, run: u32, holder: u32, blocks: usize) {
+        let lease = self.leases.add_newest(Lease::of(run, holder), blocks);
+        self.runs[run].add(Share { holder, blocks, lease });
+    }
+
+    /// Cuts a run in two: each share that reaches beyond `at` becomes two of the same age, the later blocks' the older.
+    fn split(&mut self, run: u32, at: usize) {
+        let (rest, shares) = self.runs[run].cut(at);
+        let first = rest[0];
+        let later = self.runs.put(Run::of(rest));
+        self.run_at.insert(first, later);
+        for Share { holder, blocks, lease } in shares {
+            let lease = self.leases.add_behind(lease, Lease::of(later, holder));
+            self.runs[later].add(Share { holder, blocks, lease });
         }
     }
 
-    fn link_newest(&mut self, at: u32) {
-        let older = self.newest;
-        self.nodes[at as usize].newer = NONE;
-        self.nodes[at as usize].older = older;
-        match older {
-            NONE => self.oldest = at,
-            older => self.nodes[older as usize].newer = at,
+    /// Evicted holders' shares go first, then the oldest, each from its end.
+    fn make_room(&mut self) {
+        for _ in 0..SWEPT_PER_INSERT {
+            let Some(lease) = self.leases.any_evicted() else { break };
+            self.shorten(lease, usize::MAX);
         }
-        self.newest = at;
+        while self.leases.blocks_kept() > self.blocks_max {
+            let excess = self.leases.blocks_kept() - self.blocks_max;
+            if let Some(lease) = self.leases.any_evicted() {
+                self.shorten(lease, excess);
+            } else {
+                let lease = self.leases.oldest().expect("what is kept has leases");
+                self.evicted += self.shorten(lease, excess) as u64;
+            }
+        }
     }
-}
 
-/// Puts `entry` in a free place, or a new one; says where.
-fn put<T>(places: &mut Vec<T>, free: &mut Vec<u32>, entry: T) -> u32 {
-    if let Some(at) = free.pop() {
-        places[at as usize] = entry;
-        return at;
+    /// Takes up to `blocks` from a share's end, and the share away with its last; answers how many.
+    fn shorten(&mut self, lease: u32, blocks: usize) -> usize {
+        let Lease { run, holder, .. } = self.leases[lease];
+        let (taken, left) = self.runs[run].shorten(holder, blocks);
+        self.leases.shrink(holder, taken);
+        if left == 0 {
+            self.leases.remove(lease);
+        }
+        if self.runs[run].shares().is_empty() {
+            let first = self.runs[run].first();
+            if self.run_at.get(&first) == Some(&run) {
+                self.run_at.remove(&first);
+            }
+            self.runs.free(run);
+        }
+        taken
     }
-    places.push(entry);
-    u32::try_from(places.len() - 1).expect("prefix_blocks_max is far below u32::MAX")
 }
 
 impl Holder {
     /// The id, where it is a replica.
-    pub(crate) fn replica(self) -> Option<u32> {
+    pub fn replica(self) -> Option<u32> {
         match self {
             Holder::Replica(id) => Some(id),
             Holder::Region(_) => None,
@@ -272,118 +255,21 @@ impl Holder {
     }
 
     /// The id, where it is a region.
-    pub(crate) fn region(self) -> Option<u32> {
+    pub fn region(self) -> Option<u32> {
         match self {
             Holder::Region(id) => Some(id),
             Holder::Replica(_) => None,
         }
     }
+
+    /// One number for each.
+    fn key(self) -> u64 {
+        match self {
+            Holder::Replica(id) => u64::from(id),
+            Holder::Region(id) => 1 << 32 | u64::from(id),
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn index(blocks_max: usize, inserts: &[(Holder, &[u64])]) -> PrefixIndex {
-        let mut index = PrefixIndex::new(blocks_max);
-        for (holder, hashes) in inserts {
-            index.insert(*holder, hashes);
-        }
-        index
-    }
-
-    #[test]
-    fn each_holder_matches_as_far_as_it_holds_without_a_gap() {
-        let index = index(
-            100,
-            &[
-                (Holder::Replica(7), &[1, 2, 3]),
-                (Holder::Replica(3), &[1]),
-                (Holder::Replica(5), &[2, 3]),
-                (Holder::Region(9), &[1, 2]),
-            ],
-        );
-        assert_eq!(index.matches(&[1, 2, 3, 4], Holder::replica), [(3, 1), (7, 3)]);
-        assert_eq!(index.matches(&[1, 2, 3, 4], Holder::region), [(9, 2)]);
-        assert_eq!(index.matches(&[8], Holder::replica), []);
-    }
-
-    #[test]
-    fn a_prefix_is_forgotten_from_its_end() {
-        let mut index = index(3, &[(Holder::Replica(1), &[1, 2, 3])]);
-        index.insert(Holder::Replica(2), &[10]);
-        assert_eq!(index.matches(&[1, 2, 3], Holder::replica), [(1, 2)]);
-        assert_eq!(index.matches(&[10], Holder::replica), [(2, 1)]);
-        assert_eq!(index.evicted(), 1);
-    }
-
-    #[test]
-    fn an_evicted_holder_is_gone_and_others_stay() {
-        let mut index = index(100, &[(Holder::Replica(1), &[1, 2]), (Holder::Replica(2), &[1, 2])]);
-        index.evict(Holder::Replica(1));
-        assert_eq!(index.matches(&[1, 2], Holder::replica), [(2, 2)]);
-        assert_eq!(index.blocks_now(), 2);
-    }
-
-    #[test]
-    fn an_evicted_holder_gives_its_room_to_others_before_any_of_them_is_forgotten() {
-        let mut index = index(4, &[(Holder::Replica(2), &[9]), (Holder::Replica(1), &[1, 2, 3])]);
-        index.evict(Holder::Replica(1));
-        assert_eq!(index.blocks_now(), 1);
-        index.insert(Holder::Replica(1), &[1, 2, 3]);
-        assert_eq!(index.matches(&[9], Holder::replica), [(2, 1)]);
-        assert_eq!(index.matches(&[1, 2, 3], Holder::replica), [(1, 3)]);
-        assert_eq!(index.evicted(), 0);
-    }
-
-    #[test]
-    fn a_holder_that_is_evicted_again_and_again_leaves_nothing_behind() {
-        let mut index = index(1000, &[(Holder::Replica(2), &[1])]);
-        for _ in 0..100 {
-            index.insert(Holder::Replica(1), &[1]);
-            index.evict(Holder::Replica(1));
-        }
-        assert!(index.nodes_of[&1].len() <= 2);
-        assert!(index.lists.len() <= 3);
-    }
-
-    proptest! {
-        #[test]
-        fn its_lists_stay_whole(
-            acts in proptest::collection::vec((0_u32..4, 0_u64..20, 1_u64..12, any::<bool>()), 0..80),
-        ) {
-            let mut index = PrefixIndex::new(16);
-            for (replica, first, blocks, evict) in acts {
-                let hashes: Vec<u64> = (first..first + blocks).collect();
-                if evict {
-                    index.evict(Holder::Replica(replica));
-                    prop_assert!(index.matches(&hashes, Holder::replica).iter().all(|(id, _)| *id != replica));
-                } else {
-                    index.insert(Holder::Replica(replica), &hashes);
-                    let matches = index.matches(&hashes, Holder::replica);
-                    let blocks = u32::try_from(blocks).unwrap();
-                    prop_assert!(matches.contains(&(replica, blocks)), "what was just inserted matches whole");
-                }
-                let (mut counted, mut found) = (0, 0);
-                let mut at = index.newest;
-                while at != NONE {
-                    counted += 1;
-                    let node = index.nodes[at as usize];
-                    if let Some(holder) = index.holder_of(at) {
-                        found += 1;
-                        prop_assert_eq!(index.find(node.hash, holder), Some(at));
-                    }
-                    at = node.older;
-                }
-                prop_assert_eq!(found, index.blocks_now());
-                prop_assert_eq!(counted, index.nodes_now());
-                prop_assert_eq!(counted, index.nodes_of.values().map(Vec::len).sum::<usize>());
-                prop_assert!(counted <= 16);
-                let listed: usize = index.list_of.values().map(|list| index.lists[*list as usize].blocks).sum();
-                prop_assert_eq!(listed, found);
-            }
-        }
-    }
-}
+mod tests;

@@ -252,14 +252,12 @@ impl State {
     }
 
     fn replica_matches(&self, hashes: &[u64]) -> prefix_index::ReplicaMatches {
-        let matches = self.slot.prefix_index().matches(hashes, Holder::replica);
-        let (replica, blocks) = matches.into_iter().unzip();
+        let (replica, blocks) = self.slot.prefix_index().matches(hashes, Holder::replica);
         prefix_index::ReplicaMatches { replica, blocks }
     }
 
     fn region_matches(&self, hashes: &[u64]) -> prefix_index::RegionMatches {
-        let matches = self.slot.prefix_index().matches(hashes, Holder::region);
-        let (region, blocks) = matches.into_iter().unzip();
+        let (region, blocks) = self.slot.prefix_index().matches(hashes, Holder::region);
         prefix_index::RegionMatches { region, blocks }
     }
 

@@ -10,7 +10,11 @@ use policy_api::RegionId;
 use serde::Deserialize;
 
 use crate::base_url::BaseUrl;
-use crate::config::{Config, Limits, PolicySlot, Region, Replica, ReplicaKind, Secret, TlsFiles};
+use crate::config::oci::OciFile;
+use crate::config::signing::SigningFile;
+use crate::config::tenants::TenantFile;
+use crate::config::{Config, Limits, PolicySlot, Region, Replica, ReplicaKind, Secret, Tenants, TlsFiles};
+use crate::policies::Place;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +32,12 @@ pub(super) struct ConfigFile {
     regions: Vec<RegionFile>,
     #[serde(default, rename = "policy")]
     policies: Vec<PolicyFile>,
+    #[serde(default, rename = "tenant")]
+    tenants: Vec<TenantFile>,
+    #[serde(default)]
+    oci: OciFile,
+    #[serde(default)]
+    signing: SigningFile,
     #[serde(default)]
     limits: Limits,
     telemetry: Option<TelemetryFile>,
@@ -73,7 +83,7 @@ struct RegionFile {
 #[serde(deny_unknown_fields)]
 struct PolicyFile {
     slot: String,
-    component: PathBuf,
+    component: String,
     #[serde(default)]
     config: toml::Table,
     on_error: Option<OnErrorFile>,
@@ -122,12 +132,12 @@ pub(super) struct Wrong {
     pub message: String,
 }
 
-fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { key: key.into(), message: message.into() })
 }
 
 /// Reads an environment variable; an argument so that checks can be tested.
-type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Bytes of a region's or replica's name.
 const NAME_BYTES_MAX: usize = 128;
@@ -147,6 +157,9 @@ impl ConfigFile {
             replicas,
             regions,
             policies,
+            tenants,
+            oci,
+            signing,
             limits,
             telemetry,
         } = self;
@@ -171,6 +184,9 @@ impl ConfigFile {
             replicas: check_replicas(replicas, &region, &regions)?,
             policies: check_policies(policies, folder, limits.slots_max)?,
             policy_headers: check_headers(policy_headers)?,
+            tenants: Tenants::of(tenants)?,
+            oci: oci.check(limits.pull_ms_max, environment)?,
+            signing: signing.check()?,
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
             region,
             regions,
@@ -186,7 +202,7 @@ fn is_one_port(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 /// People read names in tables and metrics, and programs in headers.
-fn check_name(key: &str, name: &str) -> Result<(), Wrong> {
+pub(super) fn check_name(key: &str, name: &str) -> Result<(), Wrong> {
     match name.trim().is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         true => wrong(key, format!("{name:?} must be 1 to {NAME_BYTES_MAX} bytes that can be seen")),
         false => Ok(()),
@@ -212,7 +228,7 @@ impl AdminFile {
     }
 }
 
-fn token_from(name: &str, key: &str, environment: Environment<'_>) -> Result<Secret, Wrong> {
+pub(super) fn token_from(name: &str, key: &str, environment: Environment<'_>) -> Result<Secret, Wrong> {
     match environment(name) {
         Some(token) if !token.trim().is_empty() => Ok(Secret(token.trim().to_owned())),
         _ => wrong(key, format!("names the environment variable {name}, which is not set; export it with a token")),
@@ -292,9 +308,21 @@ fn check_policies(files: Vec<PolicyFile>, folder: &Path, slots_max: usize) -> Re
             OnErrorFile::Fallback => OnError::Fallback,
             OnErrorFile::Reject => OnError::Reject,
         });
-        slots.push(PolicySlot { slot, component: folder.join(component), config_json, on_error });
+        let component = check_component(&component, folder)?;
+        slots.push(PolicySlot { slot, component, config_json, on_error });
     }
     Ok(slots)
+}
+
+/// A file, or `oci://` and a reference.
+fn check_component(component: &str, folder: &Path) -> Result<Place, Wrong> {
+    if !component.starts_with("oci://") {
+        return Ok(Place::File(folder.join(component)));
+    }
+    match component.parse() {
+        Ok(reference) => Ok(Place::Oci(Box::new(reference))),
+        Err(error) => wrong("policy.component", format!("cannot be used: {error}")),
+    }
 }
 
 /// What may name a slot.

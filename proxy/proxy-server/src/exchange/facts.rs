@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use http::HeaderName;
 use policy_api::RequestFacts;
 
+use crate::config::Tenant;
+use crate::exchange::ReadRequest;
 use crate::exchange::hops::{HOP, SESSION};
-use crate::exchange::{ReadRequest, Tenant};
 use crate::proxy::Proxy;
 
 /// Bytes of English that make a token, roughly.
@@ -21,9 +22,9 @@ pub(crate) fn facts(proxy: &Proxy, request: &mut ReadRequest, tenant: Tenant) ->
         id: proxy.next_id(),
         endpoint: crate::wire::cut(path.path()).to_owned(),
         model: fields.model.clone().unwrap_or_default(),
-        tenant: tenant.0,
+        tenant: tenant.name.to_string(),
         session: text(SESSION).map(str::to_owned).or_else(|| fields.session.take()),
-        priority: 0,
+        priority: tenant.priority,
         prompt_tokens_estimate: (fields.prompt.len().div_ceil(BYTES_PER_TOKEN) + fields.tokens.len()) as u32,
         output_tokens_max: fields.output_tokens_max,
         stream: fields.stream,

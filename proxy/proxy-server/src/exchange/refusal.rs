@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dispatch::Failure;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use http_body::Frame;
 use hyper::body::Incoming;
@@ -17,6 +17,8 @@ use crate::wire::{BadBody, NAME_BYTES_MAX, cut};
 #[derive(Debug)]
 pub(crate) enum Refusal {
     // The client's.
+    NoKey,
+    UnknownKey,
     BadBody(BadBody),
     BodyTooLarge {
         body_bytes_max: usize,
@@ -65,6 +67,7 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
+            Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
             Refusal::BadBody(_) | Refusal::ClientBroke(_) | Refusal::DotSegments => StatusCode::BAD_REQUEST,
             Refusal::PathTooLong => StatusCode::URI_TOO_LONG,
             Refusal::TooManyHeaders { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -95,6 +98,8 @@ impl Refusal {
     /// A word for metrics and spans.
     pub fn code(&self) -> &'static str {
         match self {
+            Refusal::NoKey => "missing_api_key",
+            Refusal::UnknownKey => "invalid_api_key",
             Refusal::BadBody(_) => "bad_body",
             Refusal::BodyTooLarge { .. } => "body_too_large",
             Refusal::BodyTooSlow { .. } => "body_too_slow",
@@ -126,6 +131,9 @@ impl Refusal {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         match self {
+            Refusal::NoKey | Refusal::UnknownKey => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            }
             Refusal::WrongMethod { .. } => headers.insert(ALLOW, HeaderValue::from_static("POST")),
             // What is left of the body is not worth reading.
             Refusal::BodyTooLarge { .. } | Refusal::BodyTooSlow { .. } => {
@@ -147,6 +155,14 @@ impl Refusal {
     fn body(&self) -> ErrorBody {
         let code = self.code();
         match self {
+            Refusal::NoKey => ErrorBody::of(
+                "authentication_error",
+                "the request has no API key; send yours as `Authorization: Bearer KEY`",
+            )
+            .code(code),
+            Refusal::UnknownKey => {
+                ErrorBody::of("authentication_error", "the API key is not known here; check it").code(code)
+            }
             Refusal::BadBody(bad) => bad_body(bad),
             Refusal::BodyTooLarge { body_bytes_max } => ErrorBody::invalid_request(format!(
                 "the request's body is larger than {body_bytes_max} bytes; send less"

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use policy_api::{Event, FailureKind};
 use telemetry::{Span, SpanKind, names};
 
+use crate::exchange::authenticate::forget_key;
 use crate::exchange::finish::Journal;
 use crate::exchange::hops::{HOP, REQUEST_ID, onward};
 use crate::exchange::place::Placed;
@@ -50,8 +51,9 @@ pub(crate) async fn send(
     }
     journal.sends(&placed, attempt);
     let span = journal.span.child("send", SpanKind::Client);
+    let key = if proxy.tenants.are_configured() { Key::Judged } else { Key::Replicas };
     describe(&span, &placed, attempt);
-    let onward = onward_request(journal, request, &placed, &span);
+    let onward = onward_request(journal, request, &placed, &span, key);
     let limit = Duration::from_millis(proxy.limits.answer_ms_max);
     let result = match tokio::time::timeout(limit, first_byte(proxy, onward, request.repeat)).await {
         Ok(result) => result,
@@ -113,11 +115,31 @@ async fn first_byte(proxy: &Proxy, request: Request<Full<Bytes>>, repeat: Repeat
     Ok(Answer { head, first, body })
 }
 
-fn onward_request(journal: &Journal, request: &ReadRequest, placed: &Placed, span: &Span) -> Request<Full<Bytes>> {
+/// Whose the client's key is to judge.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    /// It was judged here.
+    Judged,
+    /// The replica's.
+    Replicas,
+}
+
+fn onward_request(
+    journal: &Journal,
+    request: &ReadRequest,
+    placed: &Placed,
+    span: &Span,
+    with_key: Key,
+) -> Request<Full<Bytes>> {
     let mut headers = onward(&request.headers);
     headers.insert(REQUEST_ID, journal.request_id().clone());
     let base = match placed {
-        Placed::Replica(replica) => &replica.url,
+        Placed::Replica(replica) => {
+            if with_key == Key::Judged {
+                forget_key(&mut headers);
+            }
+            &replica.url
+        }
         Placed::Region { peer, hop } => {
             headers.insert(HOP, HeaderValue::from(*hop));
             &peer.data_url

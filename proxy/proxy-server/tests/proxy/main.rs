@@ -11,5 +11,6 @@ mod health;
 mod pass_through;
 mod policies;
 mod streaming;
+mod tenants;
 mod tls;
 mod traces;
