@@ -116,7 +116,8 @@ function answerComponent(response, slot, number) {
 async function answerRecording(request, response) {
   if (request.method === 'GET') return json(response, simulation.recording);
   if (options['no-folder']) return refuse(response, 409, 'no folder to record to is configured: set [recording] folder', { code: 'no_recording_folder' });
-  return json(response, simulation.setRecording(JSON.parse((await bodyOf(request)).toString())).recording);
+  const { status, recording, message, code } = simulation.setRecording(JSON.parse((await bodyOf(request)).toString()));
+  return status === 200 ? json(response, recording) : refuse(response, status, message, { code });
 }
 
 function answerDecision(response, id) {

@@ -51,7 +51,7 @@ describe('the list of decisions', () => {
 
   const mixed = [
     facts.decision({ id: 'a', tenant: 'acme', model: 'm-2', verdict: 'deny', slot: 'limits', policy: 'rate-limit', facts_digest: 'beef' }),
-    facts.decision({ id: 'b', tenant: 'acme', model: 'm-10', canary: true, calls: [{ slot: 'limits', policy: 'guard', digest: 'd', hook: 'admit', verdict: 'pass', us: 1, fuel: null }] }),
+    facts.decision({ id: 'b', tenant: 'acme', model: 'm-10', canary: true, calls: [{ slot: 'limits', policy: 'guard', digest: 'd', hook: 'admit', verdict: 'pass', us: 1, fuel: null, canary: false }] }),
     facts.decision({ id: 'c', tenant: 'other', model: 'm-2', slot: null, outcome: 'failed' }),
   ];
 
@@ -67,7 +67,7 @@ describe('the list of decisions', () => {
 
   it('asks the admin port for what it can narrow by itself', () => {
     expect(queryOf(NO_FILTER)).toEqual({});
-    expect(queryOf({ ...NO_FILTER, text: 'words', slot: NO_SLOT, tenant: 'acme', outcome: 'problems' })).toEqual({ tenant: 'acme' });
+    expect(queryOf({ ...NO_FILTER, text: 'words', slot: NO_SLOT, tenant: 'acme', outcome: 'problems' })).toEqual({ slot: '', tenant: 'acme' });
     expect(queryOf({ ...NO_FILTER, slot: 'limits', outcome: 'failed' })).toEqual({ slot: 'limits', outcome: 'failed' });
     expect([isNarrowed(NO_FILTER), isNarrowed({ ...NO_FILTER, text: ' ' }), isNarrowed({ ...NO_FILTER, model: 'm' }), isNarrowed({ ...NO_FILTER, outcome: 'problems' })]).toEqual([false, false, true, true]);
   });
