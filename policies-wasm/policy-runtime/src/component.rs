@@ -4,7 +4,10 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::{Duration, Instant},
 };
@@ -16,8 +19,9 @@ use wasmtime::Store;
 
 use crate::{
     blueprint::Blueprint,
+    handover::Lineage,
     instance::{Instance, Scene},
-    pool::{Instances, Pool},
+    pool::{Instances, Loan, Pool},
     recording::{self, Record, Said, Track, Who},
     runtime::Core,
     state::State,
@@ -36,6 +40,19 @@ pub struct Component {
     bytes: usize,
     faults: FaultCounters,
     observed: AtomicU64,
+    lineage: Arc<Lineage>,
+    /// A successor has what it knew, and answers for it.
+    retired: AtomicBool,
+}
+
+/// What a component is made of.
+pub(crate) struct Parts {
+    pub(crate) core: Arc<Core>,
+    pub(crate) blueprint: Blueprint,
+    pub(crate) pool: Pool,
+    pub(crate) description: Description,
+    pub(crate) bytes: usize,
+    pub(crate) lineage: Arc<Lineage>,
 }
 
 /// Asks a hook that decides.
@@ -69,15 +86,19 @@ struct FaultCounters {
 }
 
 impl Component {
-    pub(crate) fn new(
-        core: Arc<Core>,
-        blueprint: Blueprint,
-        pool: Pool,
-        description: Description,
-        bytes: usize,
-    ) -> Component {
-        let (faults, observed) = (FaultCounters::default(), AtomicU64::new(0));
-        Component { core, blueprint, pool, description, bytes, faults, observed }
+    pub(crate) fn new(parts: Parts) -> Component {
+        let Parts { core, blueprint, pool, description, bytes, lineage } = parts;
+        Component {
+            core,
+            blueprint,
+            pool,
+            description,
+            bytes,
+            faults: FaultCounters::default(),
+            observed: AtomicU64::new(0),
+            lineage,
+            retired: AtomicBool::new(false),
+        }
     }
 
     /// `sha256:` and the digest of the component's bytes.
@@ -114,29 +135,87 @@ impl Component {
         self.pool.now()
     }
 
-    /// The policy's state, for a successor or a shutdown.
+    /// The configuration that it was given, a JSON object.
+    pub fn config_json(&self) -> &str {
+        &self.blueprint.config_json
+    }
+
+    /// The policy's state, for a shutdown.
     pub fn snapshot(&self) -> Result<Vec<u8>, PolicyFault> {
         let scene = Scene::of_host(&self.core);
         let mut listening = self.listen();
         let answer = self.ask(Hook::Snapshot, self.core.snapshot_budget(), scene, Exports::snapshot, &mut listening);
-        let answer = answer.and_then(|answer| {
-            let (len, bytes_max) = (answer.verdict.len(), self.core.limits.snapshot_bytes_max);
-            let message = format!("a snapshot of {len} bytes; at most {bytes_max} are allowed");
-            if len > bytes_max { Err(self.counted(PolicyFault::BadAnswer { message })) } else { Ok(answer) }
-        });
-        self.record(Hook::Snapshot, scene, listening, || recorded(&answer, |bytes| Said::Snapshot(bytes.clone())));
-        answer.map(|answer| answer.verdict)
+        let bytes = answer.and_then(|answer| self.checked_snapshot(answer.verdict));
+        self.record_snapshot(scene, listening, &bytes);
+        bytes
     }
 
-    /// What its instances are made from.
+    /// The one instance, out of service from here on, and what it knows.
+    pub(crate) fn withdraw(&self) -> Result<(Loan<'_>, Vec<u8>), PolicyFault> {
+        let mut loan = self.pool.lend(&*self.core.host).ok_or_else(|| self.counted(PolicyFault::NoInstance))?;
+        let make = || self.blueprint.rebuild(&self.core).map_err(|error| self.stopped(error.into_stop()));
+        let instance: &mut Instance = loan.instance(make)?;
+        let (budget, scene) = (self.core.snapshot_budget(), Scene::of_host(&self.core));
+        let mut listening = self.listen();
+        let told = heard(&mut listening, instance, |instance| instance.call(budget, scene, Exports::snapshot));
+        let bytes = told.map_err(|stop| self.stopped(stop))?.ok_or(PolicyFault::NoHook { hook: Hook::Snapshot });
+        let bytes = bytes.and_then(|bytes| self.checked_snapshot(bytes));
+        self.record_snapshot(scene, listening, &bytes);
+        match bytes {
+            Ok(bytes) => Ok((loan, bytes)),
+            Err(fault) => {
+                loan.give_back();
+                Err(fault)
+            }
+        }
+    }
+
+    fn record_snapshot(
+        &self,
+        scene: Scene<'_>,
+        listening: Option<Box<Listening>>,
+        bytes: &Result<Vec<u8>, PolicyFault>,
+    ) {
+        let said = || match bytes {
+            Ok(bytes) => Said::Snapshot(bytes.clone()),
+            Err(fault) => Said::Fault(fault.clone()),
+        };
+        self.record(Hook::Snapshot, scene, listening, || recording::Answer::bare(said()));
+    }
+
+    fn checked_snapshot(&self, bytes: Vec<u8>) -> Result<Vec<u8>, PolicyFault> {
+        let bytes_max = self.core.limits.snapshot_bytes_max;
+        if bytes.len() > bytes_max {
+            let message = format!("a snapshot of {} bytes; at most {bytes_max} are allowed", bytes.len());
+            return Err(self.counted(PolicyFault::BadAnswer { message }));
+        }
+        Ok(bytes)
+    }
+
+    /// From here on the heir answers.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Release);
+    }
+
+    /// Who answers in its place, once it is retired.
+    fn heir(&self) -> Option<Arc<Component>> {
+        if self.retired.load(Acquire) { self.lineage.heir() } else { None }
+    }
+
+    pub(crate) fn lineage(&self) -> &Arc<Lineage> {
+        &self.lineage
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     pub(crate) fn blueprint(&self) -> &Blueprint {
         &self.blueprint
     }
 
-    /// A predecessor that cannot say what it knows must not keep its successor from starting.
-    pub(crate) fn snapshot_for_successor(&self) -> Option<Vec<u8>> {
-        let keeps_state = self.description.mode == Mode::Single && self.description.has(Hook::Snapshot);
-        if keeps_state { self.snapshot().ok() } else { None }
+    pub(crate) fn description(&self) -> &Description {
+        &self.description
     }
 
     /// Asks one hook on an instance of the pool.
@@ -151,20 +230,23 @@ impl Component {
         if !self.description.has(hook) {
             return Err(PolicyFault::NoHook { hook });
         }
-        let mut loan = self.pool.lend(&*self.core.host).ok_or_else(|| self.counted(PolicyFault::NoInstance))?;
+        if let Some(heir) = self.heir() {
+            return heir.ask(hook, budget, scene, call, listening);
+        }
+        let loan = self.pool.lend(&*self.core.host);
+        // Its successor may have come while this call waited.
+        if let Some(heir) = self.heir() {
+            loan.into_iter().for_each(Loan::give_back);
+            return heir.ask(hook, budget, scene, call, listening);
+        }
+        let mut loan = loan.ok_or_else(|| self.counted(PolicyFault::NoInstance))?;
         let make = || self.blueprint.rebuild(&self.core).map_err(|error| self.stopped(error.into_stop()));
         let instance: &mut Instance = loan.instance(make)?;
-        let answer = match listening {
-            None => {
-                instance.next_turn();
-                instance.call(budget, scene, call)
-            }
-            Some(listening) => {
-                self.tell_state(instance, listening.recording)?;
-                listening.who = Some(Arc::clone(&self.blueprint.who));
-                listening.to(instance, |instance| instance.call(budget, scene, call))
-            }
-        };
+        if let Some(listening) = listening {
+            self.tell_state(instance, listening.recording)?;
+            listening.who = Some(Arc::clone(&self.blueprint.who));
+        }
+        let answer = heard(listening, instance, |instance| instance.call(budget, scene, call));
         let answer = answer.map_err(|stop| self.stopped(stop))?;
         let words = instance.take_words();
         loan.give_back();
@@ -173,7 +255,13 @@ impl Component {
     }
 
     /// Asks a hook that decides about a request.
-    fn decide<V>(&self, hook: Hook, call: &Call<'_>, ask: Ask<V>, said: fn(&V) -> Said) -> Result<Answer<V>, PolicyFault>
+    fn decide<V>(
+        &self,
+        hook: Hook,
+        call: &Call<'_>,
+        ask: Ask<V>,
+        said: fn(&V) -> Said,
+    ) -> Result<Answer<V>, PolicyFault>
     where
         V: Verdict,
     {
@@ -315,6 +403,21 @@ impl Listening {
         self.took = began.elapsed();
         self.track = instance.take_tape().into_track();
         answer
+    }
+}
+
+/// Makes a call, and listens to it where calls are recorded.
+fn heard<T>(
+    listening: &mut Option<Box<Listening>>,
+    instance: &mut Instance,
+    call: impl FnOnce(&mut Instance) -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    match listening {
+        Some(listening) => listening.to(instance, call),
+        None => {
+            instance.next_turn();
+            call(instance)
+        }
     }
 }
 

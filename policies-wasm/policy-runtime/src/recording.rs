@@ -115,7 +115,8 @@ impl Record {
                     _ => 0,
                 };
                 let columns = fleet.as_ref().map_or(0, |fleet| fleet.len() * FLEET_COLUMNS * size_of::<u32>());
-                let prompt = facts.as_ref().map_or(0, |facts| facts.prompt.len() + facts.tokens.len() * size_of::<u32>());
+                let prompt =
+                    facts.as_ref().map_or(0, |facts| facts.prompt.len() + facts.tokens.len() * size_of::<u32>());
                 size_of::<Call>() + heard + answered + columns + prompt + size_of_val(&**events)
             }
         }

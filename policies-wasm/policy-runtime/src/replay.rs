@@ -103,8 +103,9 @@ pub fn replay(recording: &Recording, options: &Options) -> Result<Report, Replay
 /// Puts each decision of a slot to another policy, in the order in which they were recorded.
 pub fn compare(recording: &Recording, other: &Other<'_>, options: &Options) -> Result<Report, ReplayError> {
     let mut tally = Tally::new(recording, options);
-    let remarks =
-        other::play(recording, &Theatre::open(recording, options)?, other, &mut |at, outcome| tally.count(at, outcome))?;
+    let remarks = other::play(recording, &Theatre::open(recording, options)?, other, &mut |at, outcome| {
+        tally.count(at, outcome)
+    })?;
     Ok(tally.with_remarks(remarks).report())
 }
 

@@ -177,7 +177,10 @@ mod tests {
         assert_eq!(ids(&decisions.newest(10, |_| true)), [5, 4, 3]);
         assert_eq!(ids(&decisions.newest(2, |_| true)), [5, 4]);
         assert_eq!(ids(&decisions.newest(2, |record| record.id < 5)), [4, 3]);
-        assert_eq!((decisions.find(4).map(|record| record.id), decisions.find(1).map(|record| record.id)), (Some(4), None));
+        assert_eq!(
+            (decisions.find(4).map(|record| record.id), decisions.find(1).map(|record| record.id)),
+            (Some(4), None)
+        );
     }
 
     #[test]

@@ -59,8 +59,15 @@ pub(crate) struct Progress {
 
 /// What the writer is to do, in this order.
 enum Order {
-    Begin { file: File, header: Box<Header>, bytes_max: u64 },
-    Write { record: Record, bytes: u64 },
+    Begin {
+        file: File,
+        header: Box<Header>,
+        bytes_max: u64,
+    },
+    Write {
+        record: Record,
+        bytes: u64,
+    },
     /// Everything before this is in the file.
     Flush(oneshot::Sender<()>),
     End(oneshot::Sender<()>),

@@ -196,6 +196,5 @@ fn column(look: Look, fleet: &FleetView) -> Option<&[u32]> {
     })
 }
 
-
 #[cfg(test)]
 mod tests;

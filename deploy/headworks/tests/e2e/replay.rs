@@ -62,7 +62,10 @@ fn what_a_proxy_records_is_replayed_bit_for_bit() {
     let one = proxy.admin_json(&format!("/admin/v1/decisions/{}", decided[0]));
     assert_eq!((&one["id"], &one["canary"]), (&json!(decided[0]), &json!(false)));
     let call = &one["calls"][0];
-    assert_eq!((&call["hook"], &call["verdict"], &call["policy"]), (&json!("place"), &json!("replica"), &json!("round-robin")));
+    assert_eq!(
+        (&call["hook"], &call["verdict"], &call["policy"]),
+        (&json!("place"), &json!("replica"), &json!("round-robin"))
+    );
     assert!(call["us"].is_f64() && one["facts_digest"].as_str().unwrap().len() == 16);
     for (path, code) in [("beef", "unknown_decision"), (&format!("{unrecorded}/replay"), "not_recorded")] {
         let answer = http::get(&format!("{}/admin/v1/decisions/{path}", proxy.admin));

@@ -129,7 +129,8 @@ impl Survey {
             return;
         }
         self.calls += 1;
-        let (policy, component) = self.policies.get(&policy).map_or((None, None), |(at, component, _)| (Some(*at), *component));
+        let (policy, component) =
+            self.policies.get(&policy).map_or((None, None), |(at, component, _)| (Some(*at), *component));
         let facts = facts.and_then(|facts| self.facts.get(&facts).copied());
         let fleet = fleet.and_then(|fleet| self.fleets.get(&fleet).copied());
         let start = instance.and_then(|instance| self.starts.get(&instance).copied());

@@ -25,23 +25,71 @@ pub enum Ask {
     FleetVersion,
     MatchReplicas(Prefix),
     MatchRegions(Prefix),
-    Insert { holder: crate::slot::Holder, prefix: Prefix },
-    Evict { holder: crate::slot::Holder },
+    Insert {
+        holder: crate::slot::Holder,
+        prefix: Prefix,
+    },
+    Evict {
+        holder: crate::slot::Holder,
+    },
     IndexSizes,
-    Take { name: String, tokens_max: u32, tokens_per_minute: u32, tokens: u32 },
-    GiveBack { name: String, tokens: u32 },
-    Charge { name: String, tokens: u32 },
-    Level { name: String },
-    Hold { name: String, places: u32 },
-    Held { name: String },
-    Count { name: String, delta: u64 },
-    Get { key: String },
-    Set { key: String, #[serde(with = "as_base64")] value: Vec<u8> },
-    CompareAndSet { key: String, expected: u64, #[serde(with = "as_base64")] value: Vec<u8> },
-    Remove { key: String },
-    Log { level: Level, line: String },
-    Metric { name: String, delta: u64 },
-    Gauge { name: String, value: f64 },
+    Take {
+        name: String,
+        tokens_max: u32,
+        tokens_per_minute: u32,
+        tokens: u32,
+    },
+    GiveBack {
+        name: String,
+        tokens: u32,
+    },
+    Charge {
+        name: String,
+        tokens: u32,
+    },
+    Level {
+        name: String,
+    },
+    Hold {
+        name: String,
+        places: u32,
+    },
+    Held {
+        name: String,
+    },
+    Count {
+        name: String,
+        delta: u64,
+    },
+    Get {
+        key: String,
+    },
+    Set {
+        key: String,
+        #[serde(with = "as_base64")]
+        value: Vec<u8>,
+    },
+    CompareAndSet {
+        key: String,
+        expected: u64,
+        #[serde(with = "as_base64")]
+        value: Vec<u8>,
+    },
+    Remove {
+        key: String,
+    },
+    Log {
+        level: Level,
+        line: String,
+    },
+    Metric {
+        name: String,
+        delta: u64,
+    },
+    Gauge {
+        name: String,
+        value: f64,
+    },
 }
 
 /// The prefix that a question is about.

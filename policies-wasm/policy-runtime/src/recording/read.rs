@@ -157,12 +157,16 @@ impl Recording {
             self.remarks.push(format!("its last line is cut short and was left out, after {calls} calls"));
         }
         match end.map(|end| end.why) {
-            None if !is_cut => self.remarks.push("it has no end: it is still being written, or its writer died".to_owned()),
+            None if !is_cut => {
+                self.remarks.push("it has no end: it is still being written, or its writer died".to_owned())
+            }
             Some(EndReason::Full) => self.remarks.push("it ended because it was full".to_owned()),
             _ => {}
         }
         if dropped > 0 {
-            self.remarks.push(format!("it has gaps: {dropped} records are missing, which came faster than they could be written"));
+            self.remarks.push(format!(
+                "it has gaps: {dropped} records are missing, which came faster than they could be written"
+            ));
         }
     }
 }

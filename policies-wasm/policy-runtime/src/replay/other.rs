@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use policy_api::{Admission, Event, Holds, Hook, Notes, Placement, Policy as _, Subject};
 
 use super::{
-    NotReplayed, Outcomes, Replayed, ReplayError,
+    NotReplayed, Outcomes, ReplayError, Replayed,
     stage::{Run, Stage, Theatre},
 };
 use crate::{
@@ -50,7 +50,8 @@ pub(super) fn play(
 /// The slot whose decisions are meant.
 fn slot_of(recording: &Recording, wanted: Option<&str>) -> Result<String, ReplayError> {
     let decides = |call: &&CallLine| matches!(call.hook, Hook::Admit | Hook::Place);
-    let slots: BTreeSet<&str> = recording.calls.iter().filter(decides).map(|call| slot_named(recording, call)).collect();
+    let slots: BTreeSet<&str> =
+        recording.calls.iter().filter(decides).map(|call| slot_named(recording, call)).collect();
     let named = || slots.iter().map(|slot| (*slot).to_owned()).collect();
     match (wanted, slots.len()) {
         (_, 0) => Err(ReplayError::NoDecisions),
@@ -71,7 +72,9 @@ fn remarks(stage: &Stage<'_>, asked: &BTreeSet<&str>, hears_events: bool) -> Vec
     for hook in [Hook::Admit, Hook::Place, Hook::Observe] {
         if description.has(hook) && !asked.contains(word(hook)) {
             let word = word(hook);
-            remarks.push(format!("the other policy has the hook {word}, of which the recording has no calls: it was not asked"));
+            remarks.push(format!(
+                "the other policy has the hook {word}, of which the recording has no calls: it was not asked"
+            ));
         }
     }
     if !hears_events {

@@ -169,7 +169,8 @@ impl<'a> Tally<'a> {
             median: self.fuel[self.fuel.len() / 2],
             max: *max,
         });
-        let policies: Vec<PolicyReport> = self.policies.iter().map(|(number, counts)| self.policy(*number, *counts)).collect();
+        let policies: Vec<PolicyReport> =
+            self.policies.iter().map(|(number, counts)| self.policy(*number, *counts)).collect();
         Report {
             calls: policies.iter().map(|policy| policy.calls).sum(),
             same: self.same,

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use policy_api::{Hook, Mode};
 
 use super::{
-    NotReplayed, Outcomes, Replayed, check_call, stray_words,
+    NotReplayed, Outcomes, Replayed, check_call,
     stage::{Run, Stage, Theatre},
+    stray_words,
 };
 use crate::{
     instance::Instance,
@@ -42,7 +43,9 @@ pub(super) fn visit(
                     (Err(why), _) => Err(why.clone()),
                     (Ok(_), None) => Err(NotReplayed::NoComponent),
                 };
-                if run.is_err() && let Some(life) = &mut life {
+                if run.is_err()
+                    && let Some(life) = &mut life
+                {
                     life.forget();
                 }
                 if call.hook != Hook::Snapshot {

@@ -58,6 +58,7 @@ impl Theatre {
     pub fn open(recording: &Recording, options: &Options) -> Result<Theatre, LoadError> {
         let limits = Limits {
             fuel_max: Some(options.fuel_max),
+            deadlines_beside_fuel: false,
             load_fuel_max: LOAD_FUEL_MAX,
             instances_ready: 1,
             slots_max: usize::MAX,
@@ -180,9 +181,9 @@ impl Stage<'_> {
     ) -> Run {
         let checked = |mut verdict: V| verdict.check(&self.core.limits).map(|()| verdict);
         let is_spent = answer.is_err();
-        let answer = answer.map_err(Stop::into_fault).and_then(|verdict| {
-            verdict.ok_or(PolicyFault::NoHook { hook }).and_then(checked)
-        });
+        let answer = answer
+            .map_err(Stop::into_fault)
+            .and_then(|verdict| verdict.ok_or(PolicyFault::NoHook { hook }).and_then(checked));
         self.run_of(instance, answer, said, is_spent)
     }
 

@@ -266,10 +266,7 @@ impl prefix_index::Host for State {
 
     fn match_replicas_of(&mut self, prefix: request::Hashes) -> prefix_index::ReplicaMatches {
         let hashes = self.joined(&prefix);
-        self.hear(
-            || Ask::MatchReplicas(Prefix::Hashes(hashes.clone())),
-            |state| state.replica_matches(&hashes),
-        )
+        self.hear(|| Ask::MatchReplicas(Prefix::Hashes(hashes.clone())), |state| state.replica_matches(&hashes))
     }
 
     fn match_regions_of(&mut self, prefix: request::Hashes) -> prefix_index::RegionMatches {
@@ -391,10 +388,7 @@ impl buckets::Host for State {
     }
 
     fn level(&mut self, name: String) -> Option<u32> {
-        self.hear(
-            || Ask::Level { name: name.clone() },
-            |state| state.slot.buckets().level(state.call.now_ms, &name),
-        )
+        self.hear(|| Ask::Level { name: name.clone() }, |state| state.slot.buckets().level(state.call.now_ms, &name))
     }
 
     fn count(&mut self, name: String, delta: u64) -> Result<u64, buckets::Refusal> {

@@ -5,9 +5,7 @@ use std::{
     sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
 };
 
-use policy_api::{
-    Call, Event, FleetView, Hook, Outcome, Placement, Policy, ReplicaId, RequestFacts, Subject, Usage,
-};
+use policy_api::{Call, Event, FleetView, Hook, Outcome, Placement, Policy, ReplicaId, RequestFacts, Subject, Usage};
 use policy_runtime::{
     Component, Runtime,
     recording::{Ask, Look, ReadError, Recording, excerpt},
@@ -52,8 +50,14 @@ struct Step {
 
 fn step() -> impl Strategy<Value = Step> {
     (0_u64..40, 0_u8..3, 0_u8..4, 0_usize..6, [0_u32..9, 0..9, 0..9, 0..9], 0_u64..3000, any::<bool>()).prop_map(
-        |(request, tenant, prompt, blocks, loads, later_ms, ends)| {
-            Step { request, tenant, prompt, blocks, loads, later_ms, ends }
+        |(request, tenant, prompt, blocks, loads, later_ms, ends)| Step {
+            request,
+            tenant,
+            prompt,
+            blocks,
+            loads,
+            later_ms,
+            ends,
         },
     )
 }
@@ -296,12 +300,16 @@ fn what_is_no_recording_of_ours_is_refused_with_the_reason() {
     assert!(matches!(error(""), ReadError::Empty));
     assert!(error("hello\n").to_string().contains("is no recording"));
     let newer = tampered(&file, r#""format":1"#, r#""format":2"#);
-    assert_eq!(error(&newer).to_string(), "the recording has format 2; this headworks reads format 1: use the version that wrote it");
+    assert_eq!(
+        error(&newer).to_string(),
+        "the recording has format 2; this headworks reads format 1: use the version that wrote it"
+    );
     let foreign = tampered(&file, "headworks:policy@0.1.0", "headworks:policy@0.9.0");
     assert!(error(&foreign).to_string().contains("policies of headworks:policy@0.9.0"));
     let garbled = tampered(&file, r#"{"fleet":"#, r#"{"fleet"#);
     assert!(matches!(error(&garbled), ReadError::BadLine { .. }));
-    let missing: String = file.lines().filter(|line| !line.starts_with(r#"{"facts":"#)).map(|line| line.to_owned() + "\n").collect();
+    let missing: String =
+        file.lines().filter(|line| !line.starts_with(r#"{"facts":"#)).map(|line| line.to_owned() + "\n").collect();
     assert!(error(&missing).to_string().contains("names facts 0, which is not there"));
 }
 

@@ -5,6 +5,8 @@ mod calls;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod handover;
+#[cfg(test)]
 #[path = "../e2e/recorder.rs"]
 mod recorder;
 #[cfg(test)]

@@ -93,13 +93,15 @@ fn calls_that_are_missing_make_the_state_unknown() {
 
 #[test]
 fn a_policy_that_reads_prompts_is_replayed_only_where_they_were_recorded() {
-    let prompt = r#"(import "headworks:policy/request@0.1.0" "[method]request.prompt" (func $prompt (param i32 i32 i32 i32)))"#;
+    let prompt =
+        r#"(import "headworks:policy/request@0.1.0" "[method]request.prompt" (func $prompt (param i32 i32 i32 i32)))"#;
     let code = "(call $prompt (local.get $request) (i32.const 0) (i32.const 1) (i32.const 2048))
         (i32.store (i32.const 1028) (i32.load8_u (i32.load (i32.const 2048)))) (i32.const 0)";
     let guest = Guest { body: format!("{prompt}\n{}", place_of(code)), ..placing("") };
     let (recorder, runtime) = theatre(patient());
     let policy = runtime.load("placement", &guest.bytes(), "", None).unwrap();
-    let (fleet, facts) = (fleet(1, &[1]), Arc::new(RequestFacts { prompt: vec![b'h', b'i'].into(), ..RequestFacts::default() }));
+    let (fleet, facts) =
+        (fleet(1, &[1]), Arc::new(RequestFacts { prompt: vec![b'h', b'i'].into(), ..RequestFacts::default() }));
     recorder.is_on.store(true, Relaxed);
     let record = |prompts| {
         policy.place(&Call { now_ms: 5, facts: &facts, fleet: &fleet }).unwrap();

@@ -127,7 +127,6 @@ struct CallDoc {
     canary: bool,
 }
 
-
 impl DecisionDoc {
     pub fn of(record: Record) -> DecisionDoc {
         let (slot, policy, policy_version, digest) = match &record.by {

@@ -57,7 +57,9 @@ pub(super) async fn change(State(proxy): State<Arc<Proxy>>, body: Bytes) -> Resp
     let Wanted { on, prompts } = match serde_json::from_slice(&body) {
         Ok(wanted) => wanted,
         Err(wrong) => {
-            let message = format!("the body must be {{\"on\":true}}, {{\"on\":true,\"prompts\":true}} or {{\"on\":false}}: {wrong}");
+            let message = format!(
+                "the body must be {{\"on\":true}}, {{\"on\":true,\"prompts\":true}} or {{\"on\":false}}: {wrong}"
+            );
             return error(StatusCode::BAD_REQUEST, ErrorBody::invalid_request(message).code("bad_recording"));
         }
     };

@@ -182,6 +182,7 @@ impl Journal {
 
     fn decided<V: Verdict>(&mut self, decision: &Decision<V>, fleet: &FleetView, took: Duration) {
         self.asked = true;
+        self.proxy.policies.seen(decision);
         if !decision.notes.is_empty() {
             Arc::make_mut(&mut self.subject.notes).merge(&decision.notes);
         }

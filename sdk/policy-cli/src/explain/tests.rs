@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use policy_api::{FleetView, Health, Hook, Mode, Placement, RegionId, ReplicaId, ReplicaRole, ReplicaRow, RequestFacts};
-use policy_runtime::Level;
-use policy_runtime::recording::{
-    Answer, Ask, CallLine, Heard, Looked, PolicyLine, Prefix, Said, Told, Track,
+use policy_api::{
+    FleetView, Health, Hook, Mode, Placement, RegionId, ReplicaId, ReplicaRole, ReplicaRow, RequestFacts,
 };
+use policy_runtime::Level;
+use policy_runtime::recording::{Answer, Ask, CallLine, Heard, Looked, PolicyLine, Prefix, Said, Told, Track};
 use policy_runtime::replay::{Explained, NotReplayed};
 
 use super::as_text;

@@ -8,7 +8,8 @@ use policy_runtime::replay::{Difference, Fuel, NotReplayed, Outcome, PolicyRepor
 use super::as_text;
 
 fn report() -> Report {
-    let outcome = |verdict: &str, reason: &str| Outcome { verdict: verdict.to_owned(), reason: Some(reason.to_owned()) };
+    let outcome =
+        |verdict: &str, reason: &str| Outcome { verdict: verdict.to_owned(), reason: Some(reason.to_owned()) };
     Report {
         calls: 120,
         same: 116,
