@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::fleet::{Fleet, poll_peer, poll_replica};
 use crate::listen::{Bounds, Port, bind, tls};
 use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
-use crate::policies::Policies;
+use crate::policies::{Folder, Policies, Sources, watch, watch_folder};
 use crate::proxy::{Parts, Proxy};
 use crate::tasks::Tasks;
 
@@ -61,8 +62,16 @@ pub enum Error {
 pub fn check(config: &Config) -> Result<(), Error> {
     config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
-    let loaded = Policies::start(&config.policies, &config.limits, clock, &metrics, rand::random());
-    loaded.map(drop).map_err(|error| Error::Policy(error.to_string()))
+    let loaded = Policies::start(&config.policies, &sources(config), &config.limits, clock, &metrics, rand::random());
+    loaded.map_err(|error| Error::Policy(error.to_string()))?;
+    watched(config.watch.as_deref()).map(drop)
+}
+
+/// The folder of policies that is watched, if one is.
+fn watched(path: Option<&Path>) -> Result<Option<Folder>, Error> {
+    let Some(path) = path else { return Ok(None) };
+    let wrong = |error| Error::Policy(format!("cannot watch {} (`policies.watch`): {error}", path.display()));
+    Folder::watch(path).map(Some).map_err(wrong)
 }
 
 /// Runs a proxy until `shutdown` ends, then lets requests in flight finish within `limits.drain_ms_max`. `ready` is
@@ -116,14 +125,17 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     let clock = Clock::start();
     let metrics = Metrics::new();
     let fleet = Fleet::new(&config);
+    let folder = watched(config.watch.as_deref())?;
+    let sources = Arc::new(sources(&config));
     let Config { region, data_url, admin_token, policies, policy_headers, tenants, limits, .. } = config;
+    let from = sources.clone();
     let (policies, metrics, limits) = tokio::task::spawn_blocking(move || {
-        let policies = Policies::start(&policies, &limits, clock, &metrics, rand::random());
+        let policies = Policies::start(&policies, &from, &limits, clock, &metrics, rand::random());
         (policies, metrics, limits)
     })
     .await
     .map_err(|error| Error::Policy(error.to_string()))?;
-    let policies = policies.map_err(|error| Error::Policy(error.to_string()))?;
+    let policies = Arc::new(policies.map_err(|error| Error::Policy(error.to_string()))?);
     let (observer, events) = Observer::new(limits.events_max, metrics.events_dropped.clone());
     let parts = Parts {
         region,
@@ -135,6 +147,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         clock,
         fleet,
         policies,
+        sources,
         observer,
         metrics,
         stopping: tasks.stopping(),
@@ -147,8 +160,21 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         tasks.spawn(format!("poll region {}", peer.name), poll_peer(proxy.clone(), peer.clone()));
     }
     tasks.spawn("observe", observe(proxy.clone(), events));
+    tasks.spawn("watch policies", watch(proxy.policies.clone()));
+    if let Some(folder) = folder {
+        tasks
+            .spawn("watch the folder of policies", watch_folder(proxy.policies.clone(), proxy.sources.clone(), folder));
+    }
     tasks.spawn("traffic", tick(proxy.clone()));
     Ok(proxy)
+}
+
+fn sources(config: &Config) -> Sources {
+    Sources {
+        oci: config.oci.clone(),
+        signing: config.signing.clone(),
+        component_bytes_max: config.limits.component_bytes_max,
+    }
 }
 
 /// Closes each second's books.

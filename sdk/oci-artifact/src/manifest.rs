@@ -88,7 +88,9 @@ impl Manifest {
         }
         match self.layers.as_slice() {
             [layer] if layer.media_type == LAYER && crate::reference::is_sha256(&layer.digest) => Ok(layer),
-            [layer] if layer.media_type == LAYER => Err(format!("its layer's digest {:?} is not sha256", shown(&layer.digest))),
+            [layer] if layer.media_type == LAYER => {
+                Err(format!("its layer's digest {:?} is not sha256", shown(&layer.digest)))
+            }
             [layer] => Err(format!("its layer is {:?}, not {LAYER}", shown(&layer.media_type))),
             layers => Err(format!("it has {} layers instead of one", layers.len())),
         }

@@ -2,7 +2,7 @@
 
 use ureq::http::Method;
 
-use crate::manifest::{Manifest, SIGNATURE_ANNOTATION, MANIFEST, digest_of};
+use crate::manifest::{MANIFEST, Manifest, SIGNATURE_ANNOTATION, digest_of};
 use crate::registry::{Ask, Registry, WORDS_BYTES_MAX};
 use crate::{Access, OciError, Reference};
 
@@ -30,7 +30,7 @@ pub fn pull(reference: &Reference, access: &Access, bytes_max: u64) -> Result<Pu
     }
     let step = "send the component";
     let target = format!("/v2/{}/blobs/{}", reference.repository(), layer.digest);
-    let answer = registry.ask(&Ask { method: Method::GET, target: &target, accept: "*/*", body: None, step })?;
+    let answer = registry.ask(&Ask { method: Method::GET, target: &target, accept: "*/*", body: None })?;
     if !answer.status().is_success() {
         return Err(registry.refused(step, answer));
     }
@@ -45,7 +45,7 @@ fn pull_manifest(registry: &mut Registry<'_>) -> Result<(Manifest, String), OciE
     let reference = registry.reference;
     let step = "send the manifest";
     let target = format!("/v2/{}/manifests/{}", reference.repository(), reference.version());
-    let answer = registry.ask(&Ask { method: Method::GET, target: &target, accept: MANIFEST, body: None, step })?;
+    let answer = registry.ask(&Ask { method: Method::GET, target: &target, accept: MANIFEST, body: None })?;
     match answer.status().as_u16() {
         404 => return Err(OciError::NotFound { reference: reference.clone() }),
         _ if !answer.status().is_success() => return Err(registry.refused(step, answer)),

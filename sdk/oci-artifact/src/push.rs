@@ -45,7 +45,7 @@ pub fn push(reference: &Reference, access: &Access, artifact: &Artifact<'_>) -> 
     let target = format!("/v2/{}/manifests/{}", reference.repository(), reference.version());
     let step = "take the manifest";
     let body = Some((MANIFEST, manifest.as_slice()));
-    let answer = registry.ask(&Ask { method: Method::PUT, target: &target, accept: "*/*", body, step })?;
+    let answer = registry.ask(&Ask { method: Method::PUT, target: &target, accept: "*/*", body })?;
     match answer.status().is_success() {
         true => Ok(Pushed { reference: reference.at(&digest_of(&manifest)) }),
         false => Err(registry.refused(step, answer)),
@@ -55,15 +55,14 @@ pub fn push(reference: &Reference, access: &Access, artifact: &Artifact<'_>) -> 
 fn push_blob(registry: &mut Registry<'_>, blob: &Descriptor, bytes: &[u8]) -> Result<(), OciError> {
     let repository = registry.reference.repository().to_owned();
     let is_there = format!("/v2/{repository}/blobs/{}", blob.digest);
-    let step = "say whether it has a blob";
-    let answer = registry.ask(&Ask { method: Method::HEAD, target: &is_there, accept: "*/*", body: None, step })?;
+    let answer = registry.ask(&Ask { method: Method::HEAD, target: &is_there, accept: "*/*", body: None })?;
     if answer.status().is_success() {
         return Ok(());
     }
     let step = "begin an upload";
     let begin = format!("/v2/{repository}/blobs/uploads/");
     let empty = Some(("application/octet-stream", &[][..]));
-    let answer = registry.ask(&Ask { method: Method::POST, target: &begin, accept: "*/*", body: empty, step })?;
+    let answer = registry.ask(&Ask { method: Method::POST, target: &begin, accept: "*/*", body: empty })?;
     if answer.status() != 202 {
         return Err(registry.refused(step, answer));
     }
@@ -75,7 +74,7 @@ fn push_blob(registry: &mut Registry<'_>, blob: &Descriptor, bytes: &[u8]) -> Re
     let target = format!("{location}{join}digest={}", blob.digest.replace(':', "%3A"));
     let step = "take a blob";
     let body = Some(("application/octet-stream", bytes));
-    let answer = registry.ask(&Ask { method: Method::PUT, target: &target, accept: "*/*", body, step })?;
+    let answer = registry.ask(&Ask { method: Method::PUT, target: &target, accept: "*/*", body })?;
     match answer.status() == 201 {
         true => Ok(()),
         false => Err(registry.refused(step, answer)),

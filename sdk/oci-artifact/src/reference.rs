@@ -171,7 +171,10 @@ mod tests {
     #[track_caller]
     fn check(given: &str, registry: &str, repository: &str, version: &str) {
         let reference: Reference = given.parse().unwrap();
-        assert_eq!((reference.registry(), reference.repository(), reference.version()), (registry, repository, version));
+        assert_eq!(
+            (reference.registry(), reference.repository(), reference.version()),
+            (registry, repository, version)
+        );
         assert_eq!(reference.to_string(), given.trim_start_matches("oci://"));
     }
 
@@ -214,7 +217,8 @@ mod tests {
 
     #[test]
     fn only_this_machine_is_loopback() {
-        let check = |given: &str, is: bool| assert_eq!(given.parse::<Reference>().unwrap().is_loopback(), is, "{given}");
+        let check =
+            |given: &str, is: bool| assert_eq!(given.parse::<Reference>().unwrap().is_loopback(), is, "{given}");
         check("localhost:5000/p:1", true);
         check("127.0.0.1:5000/p:1", true);
         check("127.9.9.9/p:1", true);

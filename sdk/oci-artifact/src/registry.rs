@@ -73,8 +73,6 @@ pub(crate) struct Ask<'a> {
     pub accept: &'static str,
     /// Its kind and bytes.
     pub body: Option<(&'static str, &'a [u8])>,
-    /// What it is for, after "asked to".
-    pub step: &'static str,
 }
 
 impl<'a> Registry<'a> {

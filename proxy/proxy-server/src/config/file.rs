@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use dispatch::OnError;
 use http::HeaderName;
 use policy_api::RegionId;
 use serde::Deserialize;
 
 use crate::base_url::BaseUrl;
+use crate::config::oci::OciFile;
+use crate::config::policies::{self, PoliciesFile, PolicyFile};
+use crate::config::signing::SigningFile;
 use crate::config::tenants::TenantFile;
-use crate::config::{Config, Limits, PolicySlot, Region, Replica, ReplicaKind, Secret, Tenants, TlsFiles};
+use crate::config::{Config, Limits, Region, Replica, ReplicaKind, Secret, Tenants, TlsFiles};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,8 +31,14 @@ pub(super) struct ConfigFile {
     regions: Vec<RegionFile>,
     #[serde(default, rename = "policy")]
     policies: Vec<PolicyFile>,
+    #[serde(default, rename = "policies")]
+    all_policies: PoliciesFile,
     #[serde(default, rename = "tenant")]
     tenants: Vec<TenantFile>,
+    #[serde(default)]
+    oci: OciFile,
+    #[serde(default)]
+    signing: SigningFile,
     #[serde(default)]
     limits: Limits,
     telemetry: Option<TelemetryFile>,
@@ -74,23 +82,6 @@ struct RegionFile {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PolicyFile {
-    slot: String,
-    component: PathBuf,
-    #[serde(default)]
-    config: toml::Table,
-    on_error: Option<OnErrorFile>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum OnErrorFile {
-    Fallback,
-    Reject,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct TelemetryFile {
     otlp_endpoint: BaseUrl,
     #[serde(default)]
@@ -130,7 +121,7 @@ pub(super) fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Re
 }
 
 /// Reads an environment variable; an argument so that checks can be tested.
-type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Bytes of a region's or replica's name.
 const NAME_BYTES_MAX: usize = 128;
@@ -150,7 +141,10 @@ impl ConfigFile {
             replicas,
             regions,
             policies,
+            all_policies: PoliciesFile { watch },
             tenants,
+            oci,
+            signing,
             limits,
             telemetry,
         } = self;
@@ -173,9 +167,12 @@ impl ConfigFile {
             admin_token: admin.check(folder, environment)?,
             tls: tls.map(|TlsFile { cert, key }| TlsFiles { cert: folder.join(cert), key: folder.join(key) }),
             replicas: check_replicas(replicas, &region, &regions)?,
-            policies: check_policies(policies, folder, limits.slots_max)?,
+            policies: policies::check(policies, folder, &limits)?,
+            watch: watch.map(|watched| folder.join(watched)),
             policy_headers: check_headers(policy_headers)?,
             tenants: Tenants::of(tenants)?,
+            oci: oci.check(limits.pull_ms_max, environment)?,
+            signing: signing.check()?,
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
             region,
             regions,
@@ -217,7 +214,7 @@ impl AdminFile {
     }
 }
 
-fn token_from(name: &str, key: &str, environment: Environment<'_>) -> Result<Secret, Wrong> {
+pub(super) fn token_from(name: &str, key: &str, environment: Environment<'_>) -> Result<Secret, Wrong> {
     match environment(name) {
         Some(token) if !token.trim().is_empty() => Ok(Secret(token.trim().to_owned())),
         _ => wrong(key, format!("names the environment variable {name}, which is not set; export it with a token")),
@@ -274,44 +271,6 @@ fn check_replicas(files: Vec<ReplicaFile>, own: &str, regions: &[Region]) -> Res
         replicas.push(Replica { name, url, region, kind, weight });
     }
     Ok(replicas)
-}
-
-fn check_policies(files: Vec<PolicyFile>, folder: &Path, slots_max: usize) -> Result<Vec<PolicySlot>, Wrong> {
-    if files.len() > slots_max {
-        return wrong("policy", format!("has {} slots; `limits.slots_max` allows {slots_max}", files.len()));
-    }
-    let mut names = BTreeSet::new();
-    let mut slots = Vec::new();
-    for PolicyFile { slot, component, config, on_error } in files {
-        if !is_slot_name(&slot) {
-            return wrong("policy.slot", format!("{slot:?} must be {SLOT_NAME}"));
-        }
-        if !names.insert(slot.clone()) {
-            return wrong("policy.slot", format!("{slot:?} is used twice; every slot needs a name of its own"));
-        }
-        let config_json = match config.is_empty() {
-            true => String::new(),
-            false => serde_json::to_string(&config).expect("a TOML table has string keys"),
-        };
-        let on_error = on_error.map(|word| match word {
-            OnErrorFile::Fallback => OnError::Fallback,
-            OnErrorFile::Reject => OnError::Reject,
-        });
-        slots.push(PolicySlot { slot, component: folder.join(component), config_json, on_error });
-    }
-    Ok(slots)
-}
-
-/// What may name a slot.
-pub(crate) const SLOT_NAME: &str = "1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, and not `.` or `..`";
-
-/// Whether a slot may have this name.
-pub(crate) fn is_slot_name(name: &str) -> bool {
-    // Clients take those two for steps in a path, and ask for another one.
-    let is_a_step = matches!(name, "." | "..");
-    !is_a_step
-        && (1..=64).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 fn check_headers(names: Vec<String>) -> Result<Vec<HeaderName>, Wrong> {

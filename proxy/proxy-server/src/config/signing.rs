@@ -50,9 +50,8 @@ impl SigningFile {
             }
             let bytes = STANDARD.decode(&public_key).ok().and_then(|bytes| <[u8; KEY_BYTES]>::try_from(bytes).ok());
             let Some(bytes) = bytes else {
-                let message = format!(
-                    "of {name:?} is not {KEY_BYTES} bytes in base64; `headworks policy keygen` prints a key's"
-                );
+                let message =
+                    format!("of {name:?} is not {KEY_BYTES} bytes in base64; `headworks policy keygen` prints a key's");
                 return wrong("signing.key.public_key", message);
             };
             keys.push((name, bytes));
