@@ -68,7 +68,7 @@ fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         .with_context(|| format!("read the folder {}", path.display()))?;
     files.sort();
     if files.is_empty() {
-        bail!("{} has no *.toml; docs/write-a-policy.md says how a test is written", path.display());
+        bail!("{} has no *.toml; docs/policy-test.md says how a test is written", path.display());
     }
     Ok(files)
 }
