@@ -77,7 +77,8 @@ impl Row {
 /// The table, one line per case.
 pub fn text(rows: &[Row]) -> String {
     let widest = rows.iter().map(|row| row.case.chars().count()).max().unwrap_or_default();
-    let mut table = format!("{:widest$}  {:>12} {:>12} {:>6} {:>12}  met\n", "case", "component", "native", "ratio", "target");
+    let mut table =
+        format!("{:widest$}  {:>12} {:>12} {:>6} {:>12}  met\n", "case", "component", "native", "ratio", "target");
     for row in rows {
         let Row { case, ours, unit, peer, ratio, target, ratio_target, met } = row;
         let shown = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{} {unit}", short(value)));

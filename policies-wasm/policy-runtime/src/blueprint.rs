@@ -7,6 +7,7 @@ use wasmtime::component::InstancePre;
 
 use crate::{
     Host, Level,
+    compiled::Compiled,
     instance::{Instance, Scene, Stillborn},
     runtime::Core,
     slot::Slot,
@@ -17,6 +18,8 @@ use crate::{
 
 /// Everything needed for one more instance.
 pub(crate) struct Blueprint {
+    /// Kept for whoever loads the same bytes.
+    pub(crate) compiled: Arc<Compiled>,
     pub(crate) pre: InstancePre<State>,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) slot: Arc<Slot>,

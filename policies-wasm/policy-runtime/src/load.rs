@@ -1,14 +1,13 @@
 //! Turns uploaded bytes into a component that is ready for its first call, or into a sentence that says why not.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use policy_api::{Description, Mode};
-use sha2::{Digest, Sha256};
-use wasmtime::component;
 
 use crate::{
     Component, LoadError,
     blueprint::Blueprint,
+    compiled::{self, Compiled},
     contract,
     instance::{Instance, Scene},
     pool::{Pool, PoolBounds},
@@ -34,8 +33,8 @@ const SCHEMA_BYTES_MAX: usize = 64 << 10;
 
 /// Each step refuses what no later step should see.
 pub(crate) fn load(core: &Arc<Core>, upload: &Upload<'_>) -> Result<Component, LoadError> {
-    let compiled = compiled(core, upload.component)?;
-    let exported = contract::check(&core.engine, &compiled)?;
+    let compiled = compiled(core, upload.slot, upload.component)?;
+    let exported = contract::check(&core.engine, &compiled.component)?;
     let mut blueprint = blueprint(core, upload, &compiled, &exported)?;
     let description = describe(core, &blueprint)?;
     blueprint.mode = description.mode;
@@ -45,9 +44,12 @@ pub(crate) fn load(core: &Arc<Core>, upload: &Upload<'_>) -> Result<Component, L
 }
 
 /// Bytes that are a component, compiled.
-pub(crate) fn compiled(core: &Core, bytes: &[u8]) -> Result<component::Component, LoadError> {
+pub(crate) fn compiled(core: &Core, slot: &str, bytes: &[u8]) -> Result<Arc<Compiled>, LoadError> {
     check_kind(core, bytes)?;
-    compile(core, bytes)
+    core.compiled.get(slot, bytes, &*core.host).map_err(|error| {
+        let message = bounded(&error.root_cause().to_string(), core.limits.message_bytes_max).to_owned();
+        LoadError::NotWasm { message }
+    })
 }
 
 fn check_kind(core: &Core, bytes: &[u8]) -> Result<(), LoadError> {
@@ -65,26 +67,20 @@ fn check_kind(core: &Core, bytes: &[u8]) -> Result<(), LoadError> {
     }
 }
 
-fn compile(core: &Core, bytes: &[u8]) -> Result<component::Component, LoadError> {
-    component::Component::from_binary(&core.engine, bytes).map_err(|error| {
-        let message = bounded(&error.root_cause().to_string(), core.limits.message_bytes_max).to_owned();
-        LoadError::NotWasm { message }
-    })
-}
-
 /// Links the component, for now with a slot and a host of its own, so that trying it out leaves no trace.
 fn blueprint(
     core: &Core,
     upload: &Upload<'_>,
-    compiled: &component::Component,
+    compiled: &Arc<Compiled>,
     exported: &[&str],
 ) -> Result<Blueprint, LoadError> {
-    let pre = core.linker.instantiate_pre(compiled).map_err(|error| LoadError::WrongImport {
+    let pre = core.linker.instantiate_pre(&compiled.component).map_err(|error| LoadError::WrongImport {
         contract: contract::CONTRACT.to_owned(),
         message: bounded(&format!("{error:#}"), core.limits.message_bytes_max).to_owned(),
     })?;
     let hooks = Hooks::find(&pre, exported).map_err(|error| error.into_load_error())?;
     Ok(Blueprint {
+        compiled: Arc::clone(compiled),
         pre,
         hooks: Arc::new(hooks),
         slot: Arc::new(Slot::new(upload.slot, &core.limits)),
@@ -184,13 +180,6 @@ fn live(
     for _ in 0..ready {
         pool.stock(blueprint.build(core).map_err(|error| error.into_load_error())?);
     }
-    let (digest, bytes) = (digest_of(upload.component), upload.component.len());
+    let (digest, bytes) = (compiled::shown(&blueprint.compiled.digest), upload.component.len());
     Ok(Component::new(Arc::clone(core), blueprint, pool, description, digest, bytes))
-}
-
-fn digest_of(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut digest, byte| {
-        write!(digest, "{byte:02x}").expect("a String takes every write");
-        digest
-    })
 }

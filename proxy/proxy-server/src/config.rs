@@ -34,6 +34,8 @@ pub struct Config {
     pub(crate) regions: Vec<Region>,
     pub(crate) policies: Vec<PolicySlot>,
     pub(crate) policy_headers: Vec<HeaderName>,
+    /// Where compiled components are kept for the next start.
+    pub(crate) policy_cache_folder: Option<PathBuf>,
     pub(crate) tenants: Tenants,
     pub(crate) limits: Limits,
     telemetry: Option<telemetry::Config>,

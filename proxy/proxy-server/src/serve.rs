@@ -61,7 +61,8 @@ pub enum Error {
 pub fn check(config: &Config) -> Result<(), Error> {
     config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
-    let loaded = Policies::start(&config.policies, &config.limits, clock, &metrics, rand::random());
+    let cache = config.policy_cache_folder.as_deref();
+    let loaded = Policies::start(&config.policies, &config.limits, cache, clock, &metrics, rand::random());
     loaded.map(drop).map_err(|error| Error::Policy(error.to_string()))
 }
 
@@ -116,9 +117,12 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     let clock = Clock::start();
     let metrics = Metrics::new();
     let fleet = Fleet::new(&config);
-    let Config { region, data_url, admin_token, policies, policy_headers, tenants, limits, .. } = config;
+    let Config {
+        region, data_url, admin_token, policies, policy_headers, policy_cache_folder, tenants, limits, ..
+    } = config;
     let (policies, metrics, limits) = tokio::task::spawn_blocking(move || {
-        let policies = Policies::start(&policies, &limits, clock, &metrics, rand::random());
+        let cache = policy_cache_folder.as_deref();
+        let policies = Policies::start(&policies, &limits, cache, clock, &metrics, rand::random());
         (policies, metrics, limits)
     })
     .await

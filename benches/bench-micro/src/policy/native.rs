@@ -9,7 +9,8 @@ use std::{
 };
 
 use policy_api::{
-    Admission, Answer, Call, Description, Event, FleetView, Hook, Mode, Placement, Policy, PolicyFault, ReplicaId, Words,
+    Admission, Answer, Call, Description, Event, FleetView, Hook, Mode, Placement, Policy, PolicyFault, ReplicaId,
+    Words,
 };
 use policy_runtime::{Holder, PrefixIndex};
 

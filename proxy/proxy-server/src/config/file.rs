@@ -21,6 +21,7 @@ pub(super) struct ConfigFile {
     data_url: Option<BaseUrl>,
     #[serde(default)]
     policy_headers: Vec<String>,
+    policy_cache_folder: Option<PathBuf>,
     admin: AdminFile,
     tls: Option<TlsFile>,
     #[serde(default, rename = "replica")]
@@ -145,6 +146,7 @@ impl ConfigFile {
             listen,
             data_url,
             policy_headers,
+            policy_cache_folder,
             admin,
             tls,
             replicas,
@@ -175,6 +177,7 @@ impl ConfigFile {
             replicas: check_replicas(replicas, &region, &regions)?,
             policies: check_policies(policies, folder, limits.slots_max)?,
             policy_headers: check_headers(policy_headers)?,
+            policy_cache_folder: policy_cache_folder.map(|path| folder.join(path)),
             tenants: Tenants::of(tenants)?,
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
             region,
