@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::shell::{cargo, read};
+use guest_build::shell::{cargo, read};
 
 /// Who may import which of our crates, as ARCHITECTURE.md draws it. Tests may import more.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -17,16 +17,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("web-ui", &[]),
     ("telemetry", &[]),
     ("bench-load", &[]),
-    ("xtask", &[]),
+    ("guest-build", &[]),
+    ("xtask", &["guest-build"]),
+    ("oci-artifact", &[]),
     ("dispatch", &["policy-api"]),
     ("policy-runtime", &["policy-api"]),
     ("policy-simulator", &["dispatch", "policy-api", "policy-runtime", "engine-scheduler", "engine-kv"]),
-    ("policy-cli", &["dispatch", "policy-simulator", "policy-runtime", "policy-api"]),
+    ("policy-cli", &["guest-build", "dispatch", "policy-simulator", "policy-runtime", "policy-api", "oci-artifact"]),
     ("bench-micro", &["dispatch", "policy-api", "policy-runtime"]),
     ("engine-scheduler", &["engine-kv"]),
     ("engine-cpu", &["engine-backend"]),
     ("engine-model", &["engine-backend"]),
-    ("proxy-server", &["openai-api", "dispatch", "policy-api", "policy-runtime", "web-ui", "telemetry"]),
+    (
+        "proxy-server",
+        &["openai-api", "dispatch", "policy-api", "policy-runtime", "oci-artifact", "web-ui", "telemetry"],
+    ),
     (
         "engine-server",
         &["openai-api", "engine-kv", "engine-scheduler", "engine-backend", "engine-cpu", "engine-model", "telemetry"],
@@ -38,7 +43,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("wasmtime", &["policy-runtime"]),
     ("cudarc", &["engine-cuda"]),
-    ("rustls", &["proxy-server", "telemetry"]),
+    ("rustls", &["proxy-server", "telemetry", "oci-artifact"]),
+    ("ureq", &["oci-artifact", "policy-cli"]),
     ("tokio-rustls", &["proxy-server"]),
     ("opentelemetry", &["telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),

@@ -5,7 +5,6 @@ mod bench;
 mod check;
 mod demo;
 mod policies;
-mod shell;
 mod test;
 mod tools;
 mod ui;

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use crate::shell::{self, cargo, step};
 use crate::{check, policies, tools, ui};
+use guest_build::shell::{self, cargo, step};
 
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let tools = tools::install(root)?;
     step("dashboard");
     ui::build(root)?;
     ui::unit_test(root)?;
+    step("tools for policies in TypeScript and Python");
+    guest_build::install()?;
     step("policies");
     print!("{}", policies::build(root)?);
     check::style(root)?;
@@ -24,6 +26,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     tests
         .env("HEADWORKS_TEST_PYTHON", &tools.python)
         .env("HEADWORKS_TEST_CHROMIUM", &tools.chromium)
+        .env("HEADWORKS_TEST_REGISTRY", &tools.registry)
         .env("HEADWORKS_TEST_POLICIES", root.join(policies::DIST));
     shell::run(&mut tests)
 }

@@ -1,10 +1,10 @@
-//! Installs what the tests need: a browser from Debian, Python packages in a venv, a test runner.
+//! Installs what the tests need: a browser and a registry from Debian, Python packages in a venv, a test runner.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::shell::{cargo, is_there, program, read, run, step};
+use guest_build::shell::{cargo, is_there, program, read, run, step};
 
 /// Where the tests find what was installed.
 pub(crate) struct Tools {
@@ -12,6 +12,8 @@ pub(crate) struct Tools {
     pub(crate) python: PathBuf,
     /// Chromium.
     pub(crate) chromium: PathBuf,
+    /// An OCI registry.
+    pub(crate) registry: PathBuf,
     /// `cargo nextest` is there; otherwise plain `cargo test` runs the tests.
     pub(crate) nextest: bool,
 }
@@ -19,6 +21,7 @@ pub(crate) struct Tools {
 /// The Python packages, pinned.
 const REQUIREMENTS: &str = "deploy/headworks/tests/e2e/requirements.txt";
 const CHROMIUM: &str = "/usr/bin/chromium";
+const REGISTRY: &str = "/usr/bin/docker-registry";
 
 /// Installs what is not there yet.
 pub(crate) fn install(root: &Path) -> anyhow::Result<Tools> {
@@ -26,7 +29,7 @@ pub(crate) fn install(root: &Path) -> anyhow::Result<Tools> {
     if !nextest {
         step("cargo-nextest is not installed: plain `cargo test` runs the tests");
     }
-    Ok(Tools { python: python(root)?, chromium: chromium(root)?, nextest })
+    Ok(Tools { python: python(root)?, chromium: chromium(root)?, registry: registry(root)?, nextest })
 }
 
 fn python(root: &Path) -> anyhow::Result<PathBuf> {
@@ -64,6 +67,14 @@ fn chromium(root: &Path) -> anyhow::Result<PathBuf> {
         apt_install(root, "chromium")?;
     }
     Ok(CHROMIUM.into())
+}
+
+fn registry(root: &Path) -> anyhow::Result<PathBuf> {
+    if !Path::new(REGISTRY).exists() {
+        step("installing an OCI registry for the tests that push and pull");
+        apt_install(root, "docker-registry")?;
+    }
+    Ok(REGISTRY.into())
 }
 
 fn apt_install(root: &Path, package: &str) -> anyhow::Result<()> {

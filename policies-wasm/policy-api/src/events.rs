@@ -52,6 +52,8 @@ pub struct Subject {
     pub tenant: Arc<str>,
     /// [`crate::RequestFacts::model`].
     pub model: Arc<str>,
+    /// [`crate::RequestFacts::endpoint`].
+    pub endpoint: Arc<str>,
     /// What policies noted about it.
     pub notes: Arc<Notes>,
 }

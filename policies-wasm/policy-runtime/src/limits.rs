@@ -82,7 +82,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            component_bytes_max: 16 << 20,
+            component_bytes_max: 32 << 20,
             compiled_bytes_max: 512 << 20,
             memory_bytes_max: 64 << 20,
             table_elements_max: 100_000,

@@ -1,11 +1,12 @@
-//! The chain: the policies in the order in which they are asked, and what each has done so far.
+//! The chain: the places of the policies in the order in which they are asked.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use policy_api::{Hook, Policy};
+use policy_api::{Answer, Hook, Policy, PolicyFault, RequestFacts};
 
-use crate::{Author, Fallback, Fault, FaultKind};
+use crate::decision::Gathered;
+use crate::stage::Pick;
+use crate::{Author, Fallback, Fault, FaultKind, PolicyCall, Stage, Stopped, Stopwatch, Tally};
 
 /// What a fault of a policy means for the request it was asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub enum OnError {
     Reject,
 }
 
-/// One policy in its slot.
+/// One version of a policy in its slot.
 #[derive(Clone)]
 pub struct Link {
     /// Who it is, as decisions name it.
@@ -27,22 +28,17 @@ pub struct Link {
     pub on_admit_error: OnError,
     /// What a fault in its place hook means.
     pub on_place_error: OnError,
+    /// It failed too often and there is nothing to put in its place: it is not asked, and that means what a fault does.
+    pub is_quarantined: bool,
     /// What it did so far; shared by all chains this version of the policy is in.
     pub tally: Arc<Tally>,
 }
 
-/// What one version of a policy did so far.
-#[derive(Debug, Default)]
-pub struct Tally {
-    decisions: AtomicU64,
-    faults: AtomicU64,
-    last_fault: Mutex<Option<String>>,
-}
-
 /// The policies in order. A request takes one chain and keeps it, so none is decided by half a swap.
 pub struct Chain {
-    links: Vec<Link>,
+    stages: Vec<Stage>,
     fallback: Arc<Fallback>,
+    stopwatch: Arc<dyn Stopwatch>,
 }
 
 impl Link {
@@ -54,6 +50,7 @@ impl Link {
             policy,
             on_admit_error: OnError::Reject,
             on_place_error: OnError::Fallback,
+            is_quarantined: false,
             tally: Arc::default(),
         }
     }
@@ -66,47 +63,68 @@ impl Link {
     /// Counts a fault and says whose it was.
     pub(crate) fn fault(&self, kind: FaultKind) -> Fault {
         let fault = Fault { by: self.author.clone(), kind };
-        self.tally.count_fault(&fault.kind);
+        // What is not asked does not fail.
+        if fault.kind != FaultKind::Quarantined {
+            self.tally.count_fault(&fault.kind);
+        }
         fault
     }
 }
 
-impl Tally {
-    /// Verdicts it gave that were followed.
-    pub fn decisions_total(&self) -> u64 {
-        self.decisions.load(Ordering::Relaxed)
-    }
-
-    /// Times it could not answer, or answered what cannot be done.
-    pub fn faults_total(&self) -> u64 {
-        self.faults.load(Ordering::Relaxed)
-    }
-
-    /// The last fault in words.
-    pub fn last_fault(&self) -> Option<String> {
-        self.last_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Counts a fault that was seen outside a decision, such as one of the observe hook.
-    pub fn count_fault(&self, kind: &FaultKind) {
-        self.faults.fetch_add(1, Ordering::Relaxed);
-        *self.last_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind.to_string());
-    }
-
-    pub(crate) fn count_decision(&self) {
-        self.decisions.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 impl Chain {
-    /// A chain over `links`, with `fallback` to answer when all of them pass or fail.
-    pub fn new(links: Vec<Link>, fallback: Arc<Fallback>) -> Chain {
-        Chain { links, fallback }
+    /// A chain over `stages`, with `fallback` to answer when all of them pass or fail. Its calls take no time, unless it
+    /// is [`Chain::timed_by`] something that tells it.
+    pub fn new<S: Into<Stage>>(stages: impl IntoIterator<Item = S>, fallback: Arc<Fallback>) -> Chain {
+        let stages = stages.into_iter().map(Into::into).collect();
+        Chain { stages, fallback, stopwatch: Arc::new(Stopped) }
     }
 
-    /// The policies in order.
-    pub fn links(&self) -> &[Link] {
-        &self.links
+    /// The same chain with its calls measured.
+    pub fn timed_by(self, stopwatch: Arc<dyn Stopwatch>) -> Chain {
+        Chain { stopwatch, ..self }
+    }
+
+    /// The places in order.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// Everyone who may be asked, canaries too.
+    pub fn links(&self) -> impl Iterator<Item = &Link> {
+        self.stages.iter().flat_map(Stage::links)
+    }
+
+    /// Who is asked about this request with this hook, in order.
+    pub(crate) fn picks(&self, hook: Hook, facts: &RequestFacts) -> impl Iterator<Item = Pick<'_>> {
+        let about = self.stages.iter().filter(move |stage| stage.scope.includes(facts));
+        about.map(move |stage| stage.pick(facts)).filter(move |pick| pick.link.has(hook))
+    }
+
+    /// Asks one policy: its answer goes through `judge`, and all of it into the books.
+    pub(crate) fn ask<A, V>(
+        &self,
+        pick: Pick<'_>,
+        hook: Hook,
+        gathered: &mut Gathered,
+        ask: impl FnOnce(&dyn Policy) -> Result<Answer<A>, PolicyFault>,
+        judge: impl FnOnce(A) -> (&'static str, Result<Option<V>, FaultKind>),
+    ) -> Result<Option<V>, FaultKind> {
+        let link = pick.link;
+        if link.is_quarantined {
+            return Err(FaultKind::Quarantined);
+        }
+        let began_ns = self.stopwatch.now_ns();
+        let answer = ask(&*link.policy);
+        let took_ns = self.stopwatch.now_ns().saturating_sub(began_ns);
+        let fuel = answer.as_ref().ok().and_then(|answer| answer.words.fuel);
+        link.tally.count_call(took_ns, fuel);
+        let (verdict, outcome) = match answer {
+            Ok(answer) => judge(gathered.hear(&link.author, answer)),
+            Err(fault) => ("fault", Err(FaultKind::NoVerdict(fault))),
+        };
+        let (by, is_canary) = (link.author.clone(), pick.is_canary);
+        gathered.called(PolicyCall { by, is_canary, hook, verdict, took_ns, fuel });
+        outcome
     }
 
     pub(crate) fn fallback(&self) -> &Fallback {

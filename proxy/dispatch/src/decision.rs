@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use policy_api::{Answer, Denial, Notes, PolicyFault, RegionId, ReplicaId, Words};
+use policy_api::{Answer, Denial, Hook, Notes, PolicyFault, RegionId, ReplicaId, Words};
 use thiserror::Error;
 
 /// Who a deciding policy is: one version in one slot.
@@ -44,7 +44,29 @@ pub struct Decision<V> {
     pub notes: Notes,
     /// The policies that were asked and failed, in order.
     pub faults: Vec<Fault>,
+    /// Everyone who was asked, in order; at most [`CALLS_MAX`].
+    pub calls: Vec<PolicyCall>,
 }
+
+/// One call of one policy's hook.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyCall {
+    /// Who was asked.
+    pub by: Arc<Author>,
+    /// It stands in for the slot's own version.
+    pub is_canary: bool,
+    /// What was asked.
+    pub hook: Hook,
+    /// The verdict's word, `fault` where there is none. It may be one that cannot be followed: see [`Decision::faults`].
+    pub verdict: &'static str,
+    /// How long it took.
+    pub took_ns: u64,
+    /// What it used, where fuel is metered.
+    pub fuel: Option<u64>,
+}
+
+/// Calls kept of one decision.
+pub const CALLS_MAX: usize = 64;
 
 /// Whether a request may enter.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +107,9 @@ pub enum FaultKind {
     /// It gave no verdict.
     #[error(transparent)]
     NoVerdict(PolicyFault),
+    /// It is not asked any more, and there is nothing in its place.
+    #[error("it is quarantined and no earlier version is left; put another one")]
+    Quarantined,
     /// It named a replica that is not there.
     #[error("it named replica {}, which this fleet does not have", .0.0)]
     UnknownReplica(ReplicaId),
@@ -117,8 +142,8 @@ pub enum FaultKind {
 impl<V> Decision<V> {
     /// Turns the verdict into another, keeping the rest.
     pub fn map<W>(self, change: impl FnOnce(V) -> W) -> Decision<W> {
-        let Decision { by, verdict, words, notes, faults } = self;
-        Decision { by, verdict: change(verdict), words, notes, faults }
+        let Decision { by, verdict, words, notes, faults, calls } = self;
+        Decision { by, verdict: change(verdict), words, notes, faults, calls }
     }
 }
 
@@ -135,6 +160,7 @@ pub(crate) struct Gathered {
     words: Words,
     notes: Notes,
     pub faults: Vec<Fault>,
+    calls: Vec<PolicyCall>,
 }
 
 impl Gathered {
@@ -157,16 +183,23 @@ impl Gathered {
         verdict
     }
 
+    /// Keeps that a policy was asked.
+    pub fn called(&mut self, call: PolicyCall) {
+        if self.calls.len() < CALLS_MAX {
+            self.calls.push(call);
+        }
+    }
+
     /// The decision of a policy.
     pub fn decided<V>(self, author: &Arc<Author>, verdict: V) -> Decision<V> {
-        let Gathered { words, notes, faults } = self;
-        Decision { by: By::Policy(author.clone()), verdict, words, notes, faults }
+        let Gathered { words, notes, faults, calls } = self;
+        Decision { by: By::Policy(author.clone()), verdict, words, notes, faults, calls }
     }
 
     /// The decision of nobody but the fallback, and why.
     pub fn left<V>(self, verdict: V, reason: Option<String>) -> Decision<V> {
-        let Gathered { words, notes, faults } = self;
-        Decision { by: By::Fallback, verdict, words: Words { reason, ..words }, notes, faults }
+        let Gathered { words, notes, faults, calls } = self;
+        Decision { by: By::Fallback, verdict, words: Words { reason, ..words }, notes, faults, calls }
     }
 }
 

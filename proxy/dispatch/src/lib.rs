@@ -9,11 +9,23 @@ mod chain;
 mod decision;
 mod fallback;
 mod place;
+mod scope;
+mod stage;
+mod stopwatch;
+mod tally;
+mod times;
+mod trial;
 
 pub use attempts::{Attempts, Failure, Next, Repeat, Tried};
-pub use chain::{Chain, Link, OnError, Tally};
-pub use decision::{Author, By, Decision, Entry, Fault, FaultKind, Target};
+pub use chain::{Chain, Link, OnError};
+pub use decision::{Author, By, CALLS_MAX, Decision, Entry, Fault, FaultKind, PolicyCall, Target};
 pub use fallback::{FALLBACK_NAME, Fallback};
+pub use scope::{Pattern, Scope};
+pub use stage::{Canary, Stage};
+pub use stopwatch::{Stopped, Stopwatch};
+pub use tally::{Reading, Tally};
+pub use times::{Times, TimesNow};
+pub use trial::{Budget, Judgement, Quarantine, Trial};
 
 #[cfg(test)]
 mod fakes;

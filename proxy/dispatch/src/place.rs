@@ -3,19 +3,23 @@
 use policy_api::{Answer, Call, Hook, Placement, RegionId, ReplicaId};
 
 use crate::decision::{Gathered, checked, denial_for_fault};
-use crate::{Chain, Decision, FaultKind, Link, OnError, Target, Tried};
+use crate::{Chain, Decision, FaultKind, OnError, Target, Tried};
 
 impl Chain {
     /// The first policy that names a target that can be had decides; when none does, the fallback.
     pub fn place(&self, call: &Call<'_>, tried: &Tried) -> Decision<Target> {
         let mut gathered = Gathered::default();
-        for link in self.links().iter().filter(|link| link.has(Hook::Place)) {
-            match ask(link, call, tried, &mut gathered) {
+        for pick in self.picks(Hook::Place, call.facts) {
+            let link = pick.link;
+            let judge = |placement| judge(placement, call, tried);
+            match self.ask(pick, Hook::Place, &mut gathered, |policy| policy.place(call), judge) {
                 Ok(None) => {}
                 Ok(Some(target)) => {
                     link.tally.count_decision();
                     return gathered.decided(&link.author, target);
                 }
+                // It is gone; the operator knows.
+                Err(FaultKind::Quarantined) if link.on_place_error == OnError::Fallback => {}
                 Err(kind) => {
                     gathered.faults.push(link.fault(kind));
                     if link.on_place_error == OnError::Reject {
@@ -29,16 +33,15 @@ impl Chain {
     }
 }
 
-/// The policy's verdict, checked; `None` for a pass.
-fn ask(link: &Link, call: &Call<'_>, tried: &Tried, gathered: &mut Gathered) -> Result<Option<Target>, FaultKind> {
-    let answer = link.policy.place(call).map_err(FaultKind::NoVerdict)?;
-    Ok(Some(match gathered.hear(&link.author, answer) {
-        Placement::Pass => return Ok(None),
-        Placement::Hold => Target::Hold,
-        Placement::Reject(denial) => Target::Rejected(checked(denial)?),
-        Placement::Replica(replica) => replica_that_can_be_had(replica, call, tried)?,
-        Placement::Region(region) => region_that_can_be_had(region, call, tried)?,
-    }))
+/// The verdict's word, and the verdict, checked; `None` for a pass.
+fn judge(placement: Placement, call: &Call<'_>, tried: &Tried) -> (&'static str, Result<Option<Target>, FaultKind>) {
+    match placement {
+        Placement::Pass => ("pass", Ok(None)),
+        Placement::Hold => ("hold", Ok(Some(Target::Hold))),
+        Placement::Reject(denial) => ("reject", checked(denial).map(|denial| Some(Target::Rejected(denial)))),
+        Placement::Replica(replica) => ("replica", replica_that_can_be_had(replica, call, tried).map(Some)),
+        Placement::Region(region) => ("region", region_that_can_be_had(region, call, tried).map(Some)),
+    }
 }
 
 fn replica_that_can_be_had(replica: ReplicaId, call: &Call<'_>, tried: &Tried) -> Result<Target, FaultKind> {

@@ -5,6 +5,7 @@ mod docs;
 mod events;
 mod gate;
 mod policies;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -67,6 +68,7 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/admin/v1/decisions", get(decisions))
         .route("/admin/v1/policies", get(policies::list))
         .route("/admin/v1/policies/{slot}", put(policies::put).delete(policies::remove))
+        .route("/admin/v1/policies/{slot}/pull", post(sources::pull))
         .route("/admin/v1/policies/{slot}/rollback", post(policies::roll_back))
         .route("/admin/v1/events", get(events::events))
         .route_layer(middleware::from_fn_with_state(proxy.clone(), gate::gate));

@@ -2,6 +2,8 @@
 
 mod file;
 mod limits;
+mod oci;
+mod signing;
 mod tenants;
 
 use std::fmt;
@@ -14,9 +16,11 @@ use policy_api::RegionId;
 use thiserror::Error;
 
 use crate::base_url::BaseUrl;
+use crate::policies::{Place, Signing};
 use file::ConfigFile;
 
 pub(crate) use file::{SLOT_NAME, is_slot_name};
+pub(crate) use oci::Oci;
 pub(crate) use tenants::{Tenant, Tenants};
 
 pub use limits::Limits;
@@ -37,6 +41,8 @@ pub struct Config {
     /// Where compiled components are kept for the next start.
     pub(crate) policy_cache_folder: Option<PathBuf>,
     pub(crate) tenants: Tenants,
+    pub(crate) oci: Oci,
+    pub(crate) signing: Signing,
     pub(crate) limits: Limits,
     telemetry: Option<telemetry::Config>,
 }
@@ -75,7 +81,7 @@ pub(crate) struct Region {
 #[derive(Clone, Debug)]
 pub(crate) struct PolicySlot {
     pub slot: String,
-    pub component: PathBuf,
+    pub component: Place,
     pub config_json: String,
     pub on_error: Option<OnError>,
 }

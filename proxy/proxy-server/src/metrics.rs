@@ -220,7 +220,7 @@ impl Gauges {
         }
         self.replica_in_flight_max.set(limits.replica_in_flight_max.into());
         self.policy_swapping.set(proxy.policies.is_swapping().into());
-        self.policy_slots.set(proxy.policies.chain().links().len() as i64);
+        self.policy_slots.set(proxy.policies.chain().stages().len() as i64);
         self.policy_slots_max.set(limits.slots_max as i64);
         self.slots.read(&proxy.policies);
         self.decisions.set(proxy.decisions.len() as i64);

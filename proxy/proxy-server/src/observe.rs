@@ -49,7 +49,7 @@ pub(crate) async fn observe(proxy: Arc<Proxy>, mut queue: Receiver<Event>) {
             return;
         }
         let chain = proxy.policies.chain();
-        if chain.links().iter().any(|link| link.has(Hook::Observe)) {
+        if chain.links().any(|link| link.has(Hook::Observe)) {
             let proxy = proxy.clone();
             let events = std::mem::take(&mut batch);
             let told = tokio::task::spawn_blocking(move || tell(&proxy, &events)).await;
@@ -68,7 +68,7 @@ pub(crate) async fn observe(proxy: Arc<Proxy>, mut queue: Receiver<Event>) {
 fn tell(proxy: &Proxy, events: &[Event]) {
     let fleet = proxy.fleet.now(proxy.looking()).all.clone();
     let chain = proxy.policies.chain();
-    for link in chain.links().iter().filter(|link| link.has(Hook::Observe)) {
+    for link in chain.links().filter(|link| link.has(Hook::Observe)) {
         if let Err(fault) = link.policy.observe(proxy.clock.now_ms(), &fleet, events) {
             tracing::warn!(slot = link.author.slot, %fault, "policy fault in observe");
             link.tally.count_fault(&dispatch::FaultKind::NoVerdict(fault));

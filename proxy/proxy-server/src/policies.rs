@@ -1,12 +1,13 @@
 //! The policy slots: versions, uploads, rollbacks, and the one pointer that a swap moves.
 
 mod host;
+mod signature;
+mod source;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use dispatch::{Author, Chain, Fallback, Link, OnError, Tally};
 use policy_api::Policy;
 use policy_runtime::{Component, LoadError, Runtime};
@@ -18,6 +19,8 @@ use crate::config::{Limits, PolicySlot, SLOT_NAME, is_slot_name};
 use crate::metrics::Metrics;
 
 pub(crate) use host::PolicyHost;
+pub(crate) use signature::{SignatureError, Signing};
+pub(crate) use source::{Fetched, Origin, Place, SourceError, Sources};
 
 /// The chain, and what it was made of.
 pub(crate) struct Policies {
@@ -57,7 +60,7 @@ pub(crate) struct Turn(#[expect(dead_code, reason = "held, not read")] OwnedMute
 #[derive(Clone)]
 pub(crate) struct Version {
     pub number: u32,
-    pub source: &'static str,
+    pub origin: Origin,
     pub loaded_unix_ms: u64,
     pub activated_unix_ms: u64,
     pub component: Arc<Component>,
@@ -87,10 +90,10 @@ pub(crate) enum SwapError {
 /// Why a configured policy could not be loaded at the start.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
-    #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{}: {source}", path.display())]
-    Load { path: PathBuf, source: LoadError },
+    #[error("slot {slot}: {source}")]
+    Source { slot: String, source: SourceError },
+    #[error("{place}: {source}")]
+    Load { place: Place, source: LoadError },
     #[error("{0}")]
     Runtime(LoadError),
 }
@@ -99,6 +102,7 @@ impl Policies {
     /// Loads what the configuration names. Blocking.
     pub fn start(
         slots: &[PolicySlot],
+        sources: &Sources,
         limits: &Limits,
         cache_folder: Option<&Path>,
         clock: Clock,
@@ -114,7 +118,7 @@ impl Policies {
         let fallback = Arc::new(Fallback::default());
         let policies = Policies {
             runtime: Arc::new(runtime),
-            chain: ArcSwap::from_pointee(Chain::new(Vec::new(), fallback.clone())),
+            chain: ArcSwap::from_pointee(Chain::new(Vec::<Link>::new(), fallback.clone())),
             fallback,
             slots: Mutex::default(),
             swapping: Arc::default(),
@@ -124,12 +128,13 @@ impl Policies {
             component_bytes_max: limits.component_bytes_max,
         };
         for file in slots {
-            let path = &file.component;
-            let bytes = std::fs::read(path).map_err(|source| StartError::Read { path: path.clone(), source })?;
+            let slot = file.slot.clone();
+            let Fetched { bytes, origin } =
+                sources.get(&file.component).map_err(|source| StartError::Source { slot, source })?;
             let component = policies
                 .runtime
                 .load(&file.slot, &bytes, &file.config_json, None)
-                .map_err(|source| StartError::Load { path: path.clone(), source })?;
+                .map_err(|source| StartError::Load { place: file.component.clone(), source })?;
             let slot = Slot {
                 is_configured: true,
                 config_json: file.config_json.clone(),
@@ -137,7 +142,7 @@ impl Policies {
                 ..Slot::empty(file.slot.clone())
             };
             policies.slots().push(slot);
-            policies.activate(&file.slot, component, "file");
+            policies.activate(&file.slot, component, origin);
         }
         Ok(policies)
     }
@@ -173,7 +178,7 @@ impl Policies {
 
     /// Loads a component and makes it a slot's active version. What was active stays until the new one is ready, and
     /// stays for good if it never is. Not to be dropped half-way: what is loaded would be lost.
-    pub async fn put(&self, _turn: Turn, name: &str, bytes: Bytes) -> Result<Slot, SwapError> {
+    pub async fn put(&self, _turn: Turn, name: &str, fetched: Fetched) -> Result<Slot, SwapError> {
         if !is_slot_name(name) {
             return Err(SwapError::BadName(name.to_owned()));
         }
@@ -184,6 +189,7 @@ impl Policies {
             }
             None => (String::new(), None),
         };
+        let Fetched { bytes, origin } = fetched;
         let (runtime, slot) = (self.runtime.clone(), name.to_owned());
         let load = move || runtime.load(&slot, &bytes, &config_json, predecessor.as_deref());
         let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| SwapError::Broke(error.to_string()));
@@ -200,7 +206,7 @@ impl Policies {
         if self.slot(name).is_none() {
             self.slots().push(Slot::empty(name.to_owned()));
         }
-        Ok(self.activate(name, component, "admin"))
+        Ok(self.activate(name, component, origin))
     }
 
     /// Makes the version active again that was active before a slot's active one.
@@ -232,11 +238,11 @@ impl Policies {
         Ok(())
     }
 
-    fn activate(&self, name: &str, component: Component, source: &'static str) -> Slot {
+    fn activate(&self, name: &str, component: Component, origin: Origin) -> Slot {
         let mut slots = self.slots();
         let now = self.clock.now_unix_ms();
         let slot = slots.iter_mut().find(|slot| slot.name == name).expect("its caller made the slot");
-        let version = Version::new(slot, component, source, now);
+        let version = Version::new(slot, component, origin, now);
         slot.before.extend(Some(slot.active).filter(|_| !slot.versions.is_empty()));
         slot.active = version.number;
         slot.next_number += 1;
@@ -251,7 +257,7 @@ impl Policies {
 
     /// One store: before it every request sees the old chain, after it every request sees the new one.
     fn publish(&self, slots: &[Slot]) {
-        let links = slots.iter().filter_map(Slot::active_version).map(|version| version.link.clone()).collect();
+        let links = slots.iter().filter_map(Slot::active_version).map(|version| version.link.clone());
         self.chain.store(Arc::new(Chain::new(links, self.fallback.clone())));
     }
 
@@ -297,7 +303,7 @@ impl Slot {
 }
 
 impl Version {
-    fn new(slot: &Slot, component: Component, source: &'static str, now_unix_ms: u64) -> Version {
+    fn new(slot: &Slot, component: Component, origin: Origin, now_unix_ms: u64) -> Version {
         let component = Arc::new(component);
         let description = component.describe();
         let author = Author {
@@ -313,7 +319,7 @@ impl Version {
         }
         Version {
             number: slot.next_number,
-            source,
+            origin,
             loaded_unix_ms: now_unix_ms,
             activated_unix_ms: now_unix_ms,
             component,

@@ -15,10 +15,13 @@ use crate::decisions::Decisions;
 use crate::fleet::{Fleet, Looking, Replica};
 use crate::metrics::Metrics;
 use crate::observe::Observer;
-use crate::policies::Policies;
+use crate::policies::{Policies, Sources};
 use crate::tasks::Stopping;
 use crate::traffic::Traffic;
 use crate::upstream::{Probe, Upstream};
+
+/// Components that are pulled at one time; further ones wait.
+const PULLS_MAX: usize = 4;
 
 /// One proxy.
 pub(crate) struct Proxy {
@@ -31,6 +34,7 @@ pub(crate) struct Proxy {
     pub clock: Clock,
     pub fleet: Fleet,
     pub policies: Policies,
+    pub sources: Arc<Sources>,
     pub upstream: Upstream,
     pub probe: Probe,
     pub observer: Observer,
@@ -49,6 +53,8 @@ pub(crate) struct Proxy {
     /// Room for requests that policies hold.
     pub queue: Semaphore,
     pub admin_streams: Arc<Semaphore>,
+    /// Room for components that are being pulled.
+    pub pulls: Arc<Semaphore>,
     held: AtomicU32,
     next_id: AtomicU64,
 }
@@ -64,6 +70,7 @@ pub(crate) struct Parts {
     pub clock: Clock,
     pub fleet: Fleet,
     pub policies: Policies,
+    pub sources: Arc<Sources>,
     pub observer: Observer,
     pub metrics: Metrics,
     pub stopping: Stopping,
@@ -89,6 +96,7 @@ impl Proxy {
             clock,
             fleet,
             policies,
+            sources,
             observer,
             metrics,
             stopping,
@@ -101,6 +109,7 @@ impl Proxy {
             tenants,
             fleet,
             policies,
+            sources,
             upstream: crate::upstream::upstream(&limits),
             probe: Probe::new(&limits),
             observer,
@@ -118,6 +127,7 @@ impl Proxy {
             in_flight: Arc::new(Semaphore::new(limits.in_flight_max)),
             queue: Semaphore::new(limits.queue_max),
             admin_streams: Arc::new(Semaphore::new(limits.admin_streams_max)),
+            pulls: Arc::new(Semaphore::new(PULLS_MAX)),
             held: AtomicU32::new(0),
             // Ids of two runs differ, so that a kept decision is not taken for another's.
             next_id: AtomicU64::new(clock.start_unix_ms() << 20),

@@ -20,7 +20,7 @@ use crate::fleet::{Fleet, poll_peer, poll_replica};
 use crate::listen::{Bounds, Port, bind, tls};
 use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
-use crate::policies::Policies;
+use crate::policies::{Policies, Sources};
 use crate::proxy::{Parts, Proxy};
 use crate::tasks::Tasks;
 
@@ -61,8 +61,9 @@ pub enum Error {
 pub fn check(config: &Config) -> Result<(), Error> {
     config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
-    let cache = config.policy_cache_folder.as_deref();
-    let loaded = Policies::start(&config.policies, &config.limits, cache, clock, &metrics, rand::random());
+    let (sources, cache) = (sources(config), config.policy_cache_folder.as_deref());
+    let loaded =
+        Policies::start(&config.policies, &sources, &config.limits, cache, clock, &metrics, rand::random());
     loaded.map(drop).map_err(|error| Error::Policy(error.to_string()))
 }
 
@@ -117,12 +118,14 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     let clock = Clock::start();
     let metrics = Metrics::new();
     let fleet = Fleet::new(&config);
+    let sources = Arc::new(sources(&config));
     let Config {
         region, data_url, admin_token, policies, policy_headers, policy_cache_folder, tenants, limits, ..
     } = config;
+    let from = sources.clone();
     let (policies, metrics, limits) = tokio::task::spawn_blocking(move || {
         let cache = policy_cache_folder.as_deref();
-        let policies = Policies::start(&policies, &limits, cache, clock, &metrics, rand::random());
+        let policies = Policies::start(&policies, &from, &limits, cache, clock, &metrics, rand::random());
         (policies, metrics, limits)
     })
     .await
@@ -139,6 +142,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         clock,
         fleet,
         policies,
+        sources,
         observer,
         metrics,
         stopping: tasks.stopping(),
@@ -153,6 +157,14 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     tasks.spawn("observe", observe(proxy.clone(), events));
     tasks.spawn("traffic", tick(proxy.clone()));
     Ok(proxy)
+}
+
+fn sources(config: &Config) -> Sources {
+    Sources {
+        oci: config.oci.clone(),
+        signing: config.signing.clone(),
+        component_bytes_max: config.limits.component_bytes_max,
+    }
 }
 
 /// Closes each second's books.

@@ -13,5 +13,7 @@ mod faults;
 mod help;
 mod http;
 mod processes;
+mod push;
+mod registry;
 mod swap;
 mod traces;

@@ -225,7 +225,7 @@ fn denial_of(denial: types::Denial) -> Denial {
 
 fn event_of(slot: &str, event: &Event) -> observe::Event {
     let subject_of = |subject: &Subject| {
-        let Subject { request, tenant, model, notes } = subject;
+        let Subject { request, tenant, model, endpoint: _, notes } = subject;
         let note = notes.of(slot).to_vec();
         observe::Subject { request: *request, tenant: tenant.to_string(), model: model.to_string(), note }
     };

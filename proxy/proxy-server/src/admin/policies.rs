@@ -8,21 +8,24 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use openai_api::ErrorBody;
 use policy_runtime::LoadError;
 
 use crate::admin::docs::{PoliciesDoc, SlotDoc};
-use crate::admin::error;
-use crate::policies::SwapError;
+use crate::admin::{error, sources};
+use crate::policies::{Fetched, SwapError};
 use crate::proxy::Proxy;
 use crate::tasks;
 
+/// Carries an upload's signature, `NAME:BASE64`.
+const SIGNATURE: &str = "x-headworks-signature";
+
 /// The slot that a path names. Whether it may have that name is the chain's to say.
-pub(super) struct SlotName(String);
+pub(super) struct SlotName(pub String);
 
 impl FromRequestParts<Arc<Proxy>> for SlotName {
     type Rejection = Response;
@@ -42,15 +45,29 @@ pub(super) async fn list(State(proxy): State<Arc<Proxy>>) -> Json<PoliciesDoc> {
     Json(PoliciesDoc::of(&proxy))
 }
 
-pub(super) async fn put(State(proxy): State<Arc<Proxy>>, SlotName(slot): SlotName, body: Body) -> Response {
+pub(super) async fn put(
+    State(proxy): State<Arc<Proxy>>,
+    SlotName(slot): SlotName,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let bytes = match read(body, proxy.policies.component_bytes_max(), proxy.limits.body_ms_max).await {
         Ok(bytes) => bytes,
         Err(refusal) => return refusal,
     };
+    let signature = headers.get(SIGNATURE).map(|value| value.to_str().unwrap_or_default());
+    match proxy.sources.take(bytes, signature) {
+        Ok(fetched) => swap(proxy, slot, fetched).await,
+        Err(refused) => sources::refusal(&slot, &refused),
+    }
+}
+
+/// Makes a component a slot's active version.
+pub(super) async fn swap(proxy: Arc<Proxy>, slot: String, fetched: Fetched) -> Response {
     let turn = proxy.policies.turn().await;
     // From here the upload is carried out or refused whole, whether or not its client stays to hear of it.
     let swap = tasks::to_the_end(async move {
-        let swapped = proxy.policies.put(turn, &slot, bytes).await;
+        let swapped = proxy.policies.put(turn, &slot, fetched).await;
         let result = if swapped.is_ok() { "activated" } else { "refused" };
         // Names of slots that never came to be are not counted: there is no end to them.
         if proxy.policies.list().iter().any(|known| known.name == slot) {

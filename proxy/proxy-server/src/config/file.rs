@@ -10,8 +10,11 @@ use policy_api::RegionId;
 use serde::Deserialize;
 
 use crate::base_url::BaseUrl;
+use crate::config::oci::OciFile;
+use crate::config::signing::SigningFile;
 use crate::config::tenants::TenantFile;
 use crate::config::{Config, Limits, PolicySlot, Region, Replica, ReplicaKind, Secret, Tenants, TlsFiles};
+use crate::policies::Place;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +35,10 @@ pub(super) struct ConfigFile {
     policies: Vec<PolicyFile>,
     #[serde(default, rename = "tenant")]
     tenants: Vec<TenantFile>,
+    #[serde(default)]
+    oci: OciFile,
+    #[serde(default)]
+    signing: SigningFile,
     #[serde(default)]
     limits: Limits,
     telemetry: Option<TelemetryFile>,
@@ -77,7 +84,7 @@ struct RegionFile {
 #[serde(deny_unknown_fields)]
 struct PolicyFile {
     slot: String,
-    component: PathBuf,
+    component: String,
     #[serde(default)]
     config: toml::Table,
     on_error: Option<OnErrorFile>,
@@ -131,7 +138,7 @@ pub(super) fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Re
 }
 
 /// Reads an environment variable; an argument so that checks can be tested.
-type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Bytes of a region's or replica's name.
 const NAME_BYTES_MAX: usize = 128;
@@ -153,6 +160,8 @@ impl ConfigFile {
             regions,
             policies,
             tenants,
+            oci,
+            signing,
             limits,
             telemetry,
         } = self;
@@ -179,6 +188,8 @@ impl ConfigFile {
             policy_headers: check_headers(policy_headers)?,
             policy_cache_folder: policy_cache_folder.map(|path| folder.join(path)),
             tenants: Tenants::of(tenants)?,
+            oci: oci.check(limits.pull_ms_max, environment)?,
+            signing: signing.check()?,
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
             region,
             regions,
@@ -220,7 +231,7 @@ impl AdminFile {
     }
 }
 
-fn token_from(name: &str, key: &str, environment: Environment<'_>) -> Result<Secret, Wrong> {
+pub(super) fn token_from(name: &str, key: &str, environment: Environment<'_>) -> Result<Secret, Wrong> {
     match environment(name) {
         Some(token) if !token.trim().is_empty() => Ok(Secret(token.trim().to_owned())),
         _ => wrong(key, format!("names the environment variable {name}, which is not set; export it with a token")),
@@ -300,9 +311,21 @@ fn check_policies(files: Vec<PolicyFile>, folder: &Path, slots_max: usize) -> Re
             OnErrorFile::Fallback => OnError::Fallback,
             OnErrorFile::Reject => OnError::Reject,
         });
-        slots.push(PolicySlot { slot, component: folder.join(component), config_json, on_error });
+        let component = check_component(&component, folder)?;
+        slots.push(PolicySlot { slot, component, config_json, on_error });
     }
     Ok(slots)
+}
+
+/// A file, or `oci://` and a reference.
+fn check_component(component: &str, folder: &Path) -> Result<Place, Wrong> {
+    if !component.starts_with("oci://") {
+        return Ok(Place::File(folder.join(component)));
+    }
+    match component.parse() {
+        Ok(reference) => Ok(Place::Oci(Box::new(reference))),
+        Err(error) => wrong("policy.component", format!("cannot be used: {error}")),
+    }
 }
 
 /// What may name a slot.

@@ -56,6 +56,8 @@ pub struct Limits {
     pub policy_versions_max: usize,
     /// Bytes of a policy component.
     pub component_bytes_max: usize,
+    /// Milliseconds that pulling a component from a registry may take.
+    pub pull_ms_max: u64,
     /// Milliseconds one call of a policy may take.
     pub policy_call_ms_max: u32,
     /// Events that wait for policies' observe hooks; more are dropped and counted.
@@ -96,7 +98,8 @@ impl Default for Limits {
             traffic_seconds_max: 900,
             slots_max: 16,
             policy_versions_max: 8,
-            component_bytes_max: 16 << 20,
+            component_bytes_max: 32 << 20,
+            pull_ms_max: 30_000,
             policy_call_ms_max: 5,
             events_max: 8192,
             spans_max: 8192,
@@ -124,7 +127,7 @@ impl Limits {
     }
 
     /// Each bound's key and value, and the least and the most that it may be.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 30] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 31] {
         let Limits {
             body_bytes_max,
             body_ms_max,
@@ -150,6 +153,7 @@ impl Limits {
             slots_max,
             policy_versions_max,
             component_bytes_max,
+            pull_ms_max,
             policy_call_ms_max,
             events_max,
             spans_max,
@@ -184,6 +188,7 @@ impl Limits {
             ("slots_max", slots_max as u64, 0, 1024),
             ("policy_versions_max", policy_versions_max as u64, 1, 1024),
             ("component_bytes_max", component_bytes_max as u64, 0, BYTES_MAX),
+            ("pull_ms_max", pull_ms_max, 1, MS_MAX),
             // An instance that is in a call serves nobody else meanwhile.
             ("policy_call_ms_max", policy_call_ms_max.into(), 1, 60_000),
             ("events_max", events_max as u64, 1, COUNT_MAX),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::policies::Place;
 
 const SOUND: &str = r#"
 region = "us"
@@ -62,7 +63,7 @@ fn a_sound_file_says_what_it_says() {
     assert_eq!(config.region(), "us");
     assert_eq!(config.replicas[1].region, RegionId(1));
     assert_eq!(config.replicas[1].url.endpoint("/health").to_string(), "http://10.0.0.7:8000/gpu/health");
-    assert_eq!(config.policies[0].component, Path::new("/etc/headworks/policies/least-load.wasm"));
+    assert_eq!(config.policies[0].component, Place::File("/etc/headworks/policies/least-load.wasm".into()));
     assert_eq!(config.policies[0].config_json, r#"{"scan":"full"}"#);
     assert_eq!(config.policies[0].on_error, Some(OnError::Reject));
     assert_eq!(config.limits, Limits { body_bytes_max: 1000, ..Limits::default() });

@@ -19,7 +19,7 @@ pub(crate) fn admit(
 ) -> Result<(), Refusal> {
     let span = journal.span.child("admit", SpanKind::Internal);
     let fleet = place::view(proxy, facts)?;
-    if !chain.links().iter().any(|link| link.has(Hook::Admit)) {
+    if !chain.links().any(|link| link.has(Hook::Admit)) {
         span.set(names::VERDICT, Entry::Allowed.word());
         return Ok(());
     }

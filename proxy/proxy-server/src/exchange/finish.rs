@@ -138,6 +138,7 @@ impl Journal {
             request: facts.id,
             tenant: facts.tenant.as_str().into(),
             model: facts.model.as_str().into(),
+            endpoint: facts.endpoint.as_str().into(),
             ..Subject::default()
         };
         self.prompt_tokens = facts.prompt_tokens_estimate;
