@@ -62,8 +62,7 @@ pub fn check(config: &Config) -> Result<(), Error> {
     config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
     let (sources, cache) = (sources(config), config.policy_cache_folder.as_deref());
-    let loaded =
-        Policies::start(&config.policies, &sources, &config.limits, cache, clock, &metrics, rand::random());
+    let loaded = Policies::start(&config.policies, &sources, &config.limits, cache, clock, &metrics, rand::random());
     loaded.map(drop).map_err(|error| Error::Policy(error.to_string()))
 }
 
