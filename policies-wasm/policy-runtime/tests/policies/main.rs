@@ -7,6 +7,8 @@ mod compiled;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod handover;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod support;

@@ -141,7 +141,7 @@ pub(super) struct Region {
 pub(super) struct Request {
     /// Of the first call; each later one has the next.
     pub id: u64,
-    endpoint: String,
+    pub endpoint: String,
     pub model: String,
     pub tenant: String,
     session: Option<String>,
@@ -178,6 +178,7 @@ pub(super) struct About {
     pub request: Option<u64>,
     pub tenant: Option<String>,
     pub model: Option<String>,
+    pub endpoint: Option<String>,
     pub replica: Option<u32>,
     pub ttft_us: u32,
     pub why: Why,
