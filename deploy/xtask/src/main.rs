@@ -1,6 +1,7 @@
 //! `cargo xtask …`: every chore of this repository as one command each.
 
 mod arrows;
+mod bench;
 mod check;
 mod demo;
 mod policies;
@@ -37,6 +38,11 @@ enum Verb {
     Policies,
     /// Build the dashboard into web-ui/dist
     Ui,
+    /// Measure, print a table and write target/bench/SUBJECT.json
+    Bench {
+        /// What is measured
+        subject: bench::Subject,
+    },
 }
 
 fn main() -> ExitCode {
@@ -47,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Check => check::run(&root),
         Verb::Policies => policies::build(&root).map(|built| print!("{built}")),
         Verb::Ui => ui::build(&root),
+        Verb::Bench { subject } => bench::run(&root, subject),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use policy_api::{FleetView, Held, RequestFacts, Words};
-use rand::{RngCore, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
 use crate::{
     Host, Level, Limits,
+    chance::Chance,
     deadline::Deadline,
     slot::{Full, Slot, is_metric_name, is_policy_header},
 };
@@ -21,6 +20,8 @@ pub(crate) struct State {
     pub(crate) limits: Arc<Limits>,
     pub(crate) call: CallState,
     deadline: Deadline,
+    /// What a call without a request is about.
+    no_facts: Arc<RequestFacts>,
     fleet_version: u64,
     memory_bytes_now: usize,
     table_elements_now: usize,
@@ -55,12 +56,6 @@ impl Drop for HeldPlace {
     }
 }
 
-/// Chance that is made when first asked for, and follows from a key alone.
-enum Chance {
-    Key(u64),
-    Rng(Box<ChaCha8Rng>),
-}
-
 /// An allocation was refused. Carried through wasmtime as the error that ends the call.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("refused to grow beyond {bytes_max} bytes of memory")]
@@ -79,7 +74,7 @@ impl State {
             error_line: None,
             lines_left: 0,
             updates_left: 0,
-            chance: Chance::Key(0),
+            chance: Chance::of(0),
         };
         State {
             slot,
@@ -87,6 +82,7 @@ impl State {
             limits,
             call,
             deadline: Deadline::default(),
+            no_facts: Arc::default(),
             fleet_version: 0,
             memory_bytes_now: 0,
             table_elements_now: 0,
@@ -111,7 +107,7 @@ impl State {
             self.call.facts = Arc::clone(facts);
         }
         self.call.now_ms = now_ms;
-        self.call.chance = Chance::Key(chance_key);
+        self.call.chance = Chance::of(chance_key);
         self.call.lines_left = self.limits.log_lines_per_call_max;
         self.call.updates_left = self.limits.metric_updates_per_call_max;
         self.call.words = Words::default();
@@ -125,7 +121,7 @@ impl State {
 
     /// Lets go of the request, which may hold a large body.
     pub(crate) fn leave(&mut self) {
-        self.call.facts = Arc::default();
+        self.call.facts = Arc::clone(&self.no_facts);
     }
 
     /// What the guest is told; moves when the view that it sees is another.
@@ -165,8 +161,9 @@ impl State {
         }
     }
 
-    pub(crate) fn explain(&mut self, reason: &str) {
-        self.call.words.reason = Some(bounded(reason, self.limits.reason_bytes_max).to_owned());
+    pub(crate) fn explain(&mut self, mut reason: String) {
+        reason.truncate(bounded(&reason, self.limits.reason_bytes_max).len());
+        self.call.words.reason = Some(reason);
     }
 
     /// Drops what is too long: half a note would be read as another.
@@ -203,30 +200,8 @@ impl State {
         Ok(taken)
     }
 
-    pub(crate) fn chance(&mut self) -> &mut ChaCha8Rng {
-        if let Chance::Key(key) = self.call.chance {
-            self.call.chance = Chance::Rng(Box::new(ChaCha8Rng::seed_from_u64(key)));
-        }
-        match &mut self.call.chance {
-            Chance::Rng(rng) => rng,
-            Chance::Key(_) => unreachable!("made just above"),
-        }
-    }
-
-    /// Evenly below `bound`, by multiplication with rejection (Lemire, "Fast random integer generation in an interval").
-    pub(crate) fn chance_below(&mut self, bound: u32) -> u32 {
-        if bound == 0 {
-            return 0;
-        }
-        let rng = self.chance();
-        let reject_below = bound.wrapping_neg() % bound;
-        loop {
-            let product = u64::from(rng.next_u32()) * u64::from(bound);
-            let [low, high] = halves(product);
-            if low >= reject_below {
-                return high;
-            }
-        }
+    pub(crate) fn chance(&mut self) -> &mut Chance {
+        &mut self.call.chance
     }
 
     fn may_update(&mut self, name: &str) -> bool {

@@ -62,7 +62,8 @@ pub enum Error {
 pub fn check(config: &Config) -> Result<(), Error> {
     config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
-    let loaded = Policies::start(&config.policies, &sources(config), &config.limits, clock, &metrics, rand::random());
+    let (sources, cache) = (sources(config), config.policy_cache_folder.as_deref());
+    let loaded = Policies::start(&config.policies, &sources, &config.limits, cache, clock, &metrics, rand::random());
     loaded.map_err(|error| Error::Policy(error.to_string()))?;
     watched(config.watch.as_deref()).map(drop)
 }
@@ -127,10 +128,13 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     let fleet = Fleet::new(&config);
     let folder = watched(config.watch.as_deref())?;
     let sources = Arc::new(sources(&config));
-    let Config { region, data_url, admin_token, policies, policy_headers, tenants, limits, .. } = config;
+    let Config {
+        region, data_url, admin_token, policies, policy_headers, policy_cache_folder, tenants, limits, ..
+    } = config;
     let from = sources.clone();
     let (policies, metrics, limits) = tokio::task::spawn_blocking(move || {
-        let policies = Policies::start(&policies, &from, &limits, clock, &metrics, rand::random());
+        let cache = policy_cache_folder.as_deref();
+        let policies = Policies::start(&policies, &from, &limits, cache, clock, &metrics, rand::random());
         (policies, metrics, limits)
     })
     .await

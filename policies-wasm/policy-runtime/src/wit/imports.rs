@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use policy_api::{FleetView, RequestFacts};
-use rand::RngCore;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use super::{
@@ -363,7 +362,7 @@ impl chance::Host for State {
     }
 
     fn below(&mut self, bound: u32) -> u32 {
-        self.chance_below(bound)
+        self.chance().below(bound)
     }
 }
 
@@ -399,7 +398,7 @@ impl telemetry::Host for State {
     }
 
     fn explain(&mut self, reason: String) {
-        State::explain(self, &reason);
+        State::explain(self, reason);
     }
 }
 
