@@ -60,7 +60,7 @@ pub(crate) struct Look {
 
 impl Proxy {
     pub fn new(chain: Chain, replicas: u32, peers: Vec<Peer>) -> Proxy {
-        let observes = chain.links().iter().any(|link| link.has(Hook::Observe));
+        let observes = chain.links().any(|link| link.has(Hook::Observe));
         let replicas = (0..replicas).map(|id| Known::new(ReplicaId(id))).collect();
         Proxy {
             chain,

@@ -141,7 +141,7 @@ pub(super) struct Region {
 pub(super) struct Request {
     /// Of the first call; each later one has the next.
     pub id: u64,
-    endpoint: String,
+    pub endpoint: String,
     pub model: String,
     pub tenant: String,
     session: Option<String>,

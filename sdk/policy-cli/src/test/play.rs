@@ -200,6 +200,7 @@ impl<'a> Stage<'a> {
             request,
             tenant: tenant.as_deref().unwrap_or(&self.test.request.tenant).into(),
             model: model.as_deref().unwrap_or(&self.test.request.model).into(),
+            endpoint: self.test.request.endpoint.as_str().into(),
             notes: Arc::new(self.notes.get(&request).cloned().unwrap_or_default()),
         }
     }

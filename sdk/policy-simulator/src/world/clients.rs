@@ -67,6 +67,7 @@ impl World<'_> {
             request: facts.id,
             tenant: facts.tenant.as_str().into(),
             model: facts.model.as_str().into(),
+            endpoint: facts.endpoint.as_str().into(),
             ..Subject::default()
         };
         Leg {

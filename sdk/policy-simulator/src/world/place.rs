@@ -16,7 +16,7 @@ impl World<'_> {
     pub(super) fn enters(&mut self, request: usize) {
         let (proxy, facts) = (self.leg(request).proxy, Arc::clone(&self.leg(request).facts));
         let (now_us, now_ms) = (self.events.now_us(), self.now_ms());
-        if self.proxies[proxy].chain.links().iter().any(|link| link.has(Hook::Admit)) {
+        if self.proxies[proxy].chain.links().any(|link| link.has(Hook::Admit)) {
             let fleet = self.proxies[proxy].view(now_us);
             let decision = self.proxies[proxy].chain.admit(&Call { now_ms, facts: &facts, fleet: &fleet });
             self.decided(request, &decision);

@@ -65,7 +65,7 @@ impl World<'_> {
         let events = std::mem::take(&mut self.proxies[proxy].told);
         let fleet = self.proxies[proxy].view(now_us);
         let mut faults = Vec::new();
-        for link in self.proxies[proxy].chain.links().iter().filter(|link| link.has(Hook::Observe)) {
+        for link in self.proxies[proxy].chain.links().filter(|link| link.has(Hook::Observe)) {
             if let Err(fault) = link.policy.observe(now_ms, &fleet, &events) {
                 let kind = FaultKind::NoVerdict(fault);
                 link.tally.count_fault(&kind);
