@@ -6,7 +6,8 @@ import { complaint, componentOf } from './components.mjs';
 const HISTORY_MAX = 50;
 /** After this many faults an active version is quarantined. */
 const FAULTS_MAX = 5;
-const BUDGET = { faults_permille_max: 10, call_us_p99_max: 1000, fuel_max: null, requests_min: 50 };
+const BUDGET = { faults_permille_max: 10, call_us_p99_max: 1000, fuel_max: null, requests_min: 50, window_calls: 1000 };
+const REPLACED = 'the version that it was compared with was replaced';
 const EVERYTHING = { models: [], tenants: [], endpoints: [] };
 
 export class Chain {
@@ -16,9 +17,14 @@ export class Chain {
     this.slots = [];
   }
 
-  /** A past worth looking at. */
-  seed(startedMs) {
+  /** A past worth looking at; a plain one has only begun. */
+  seed(startedMs, plain) {
     const hour = 3_600_000;
+    if (plain) {
+      const begun = this.#slot('placement', EVERYTHING);
+      this.#activate(begun, this.#add(begun, 'round-robin', { version: '0.1.0', config: {}, source: 'file', source_detail: '/etc/headworks/round-robin.wasm', by: 'file', at: startedMs }), { what: 'activated', by: 'file', at: startedMs });
+      return;
+    }
     const limits = this.#slot('limits', { models: [], tenants: [], endpoints: ['/v1/chat/completions', '/v1/completions'] });
     const first = this.#add(limits, 'rate-limit', { content: 'rate-limit', version: '0.2.0', config: { default: { requests_per_min: 600 }, tenants: { acme: { requests_per_min: 6000, tokens_per_min: 2_000_000, concurrent_max: 128 }, globex: { requests_per_min: 1200 } }, exempt: ['internal'] }, source: 'file', source_detail: '/etc/headworks/rate-limit.wasm', by: 'file', at: startedMs - 26 * hour });
     this.#activate(limits, first, { what: 'activated', by: 'file', at: startedMs - 26 * hour });
@@ -86,6 +92,8 @@ export class Chain {
     const version = place.versions.find((one) => one.number === number);
     if (!version) return { status: 404, code: 'unknown_version', message: `slot "${slot}" keeps no version ${number}` };
     if (version.state === 'quarantined') return { status: 409, code: 'version_quarantined', message: `version ${number} is quarantined: load a version without its fault` };
+    if (version.state === 'canary') return this.promote(slot, { by });
+    if (place.canary) this.#dropCanary(place, by, REPLACED);
     this.#activate(place, version, { what: 'activated', by, at: this.nowMs() });
     return { status: 200, slot: this.viewOf(place) };
   }
@@ -154,14 +162,15 @@ export class Chain {
     const place = this.find(slot) ?? (percent === null ? this.#slot(slot, EVERYTHING) : null);
     if (!place) return unknown(slot);
     const { name } = componentOf(text);
-    const version = this.#add(place, name, { version: name === 'prefix-tree' ? '0.2.0' : '0.1.0', config: {}, ...given, at: this.nowMs() });
+    const config = place.versions.find((one) => one.state === 'active')?.config ?? {};
+    const version = this.#add(place, name, { version: name === 'prefix-tree' ? '0.2.0' : '0.1.0', config, ...given, at: this.nowMs() });
     return this.#begin(place, version, 'activated', percent, given.by);
   }
 
   #begin(place, version, what, percent, by) {
+    if (place.canary) this.#dropCanary(place, by, percent === null ? REPLACED : 'another version is tried out instead');
     if (percent === null) this.#activate(place, version, { what, by, at: this.nowMs() });
     else {
-      if (place.canary) this.#dropCanary(place, by, 'another version is tried out instead');
       version.state = 'canary';
       place.canary = { version: version.number, percent, since_unix_ms: this.nowMs(), requests: 0, faults: 0, budget: BUDGET };
       this.#remember(place, { what: 'canary', by, at: this.nowMs(), from: place.versions.find((one) => one.state === 'active')?.number ?? null, to: version.number, digest: version.digest });

@@ -13,13 +13,14 @@ const HELP = `A make-believe admin port with seeded, moving data.
   --seed N        which data (default 1)
   --token TOKEN   ask for this bearer token
   --empty         no replicas, no policies, no traffic
+  --plain         one slot with one version, as a proxy begins
   --no-folder     no folder to record to is configured
   --quiet         no traffic of its own; only what is sent to the data port`;
 
 const { values: options } = parseArgs({
   options: {
     port: { type: 'string', default: '8099' }, 'data-port': { type: 'string', default: '0' }, seed: { type: 'string', default: '1' }, token: { type: 'string' },
-    empty: { type: 'boolean', default: false }, quiet: { type: 'boolean', default: false }, 'no-folder': { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
+    empty: { type: 'boolean', default: false }, quiet: { type: 'boolean', default: false }, plain: { type: 'boolean', default: false }, 'no-folder': { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
   },
 });
 if (options.help) { console.log(HELP); process.exit(0); }
@@ -30,7 +31,7 @@ const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; ch
 
 const data = createServer(answerData);
 await new Promise((bound) => data.listen(Number(options['data-port']), '127.0.0.1', bound));
-const simulation = new Simulation({ seed: Number(options.seed), empty: options.empty, background: !options.quiet, nowMs: () => Date.now(), dataUrl: `http://127.0.0.1:${data.address().port}` });
+const simulation = new Simulation({ seed: Number(options.seed), empty: options.empty, plain: options.plain, background: !options.quiet, nowMs: () => Date.now(), dataUrl: `http://127.0.0.1:${data.address().port}` });
 const listeners = new Set();
 
 const admin = createServer(answerAdmin);
@@ -115,7 +116,8 @@ function answerComponent(response, slot, number) {
 async function answerRecording(request, response) {
   if (request.method === 'GET') return json(response, simulation.recording);
   if (options['no-folder']) return refuse(response, 409, 'no folder to record to is configured: set [recording] folder', { code: 'no_recording_folder' });
-  return json(response, simulation.setRecording(JSON.parse((await bodyOf(request)).toString())).recording);
+  const { status, recording, message, code } = simulation.setRecording(JSON.parse((await bodyOf(request)).toString()));
+  return status === 200 ? json(response, recording) : refuse(response, status, message, { code });
 }
 
 function answerDecision(response, id) {

@@ -19,7 +19,7 @@ const TENANTS = ['acme', 'globex', 'initech', 'umbrella', 'hooli', 'anonymous'];
 const MODELS = ['tiny', 'tiny', 'llama-8b'];
 
 export class Simulation {
-  constructor({ seed, empty, background, nowMs, dataUrl }) {
+  constructor({ seed, empty, plain, background, nowMs, dataUrl }) {
     this.chance = seeded(seed);
     this.empty = empty;
     this.background = background;
@@ -37,8 +37,8 @@ export class Simulation {
       Object.assign(this.regions[2], { reachable: false, error: 'connect to http://10.3.0.1:8081: timed out after 2000 ms' });
     }
     this.chain = new Chain({ chance: this.chance, nowMs });
-    if (!empty) this.chain.seed(this.startedMs);
-    this.recording = { on: false, file: null, bytes: 0, bytes_max: 64 * 1024 * 1024, calls: 0, dropped: 0 };
+    if (!empty) this.chain.seed(this.startedMs, plain);
+    this.recording = { on: false, file: null, prompts: false, bytes: 0, bytes_max: 64 * 1024 * 1024, calls: 0, dropped: 0 };
     this.points = [];
     this.decisions = [];
     this.running = [];
@@ -46,7 +46,7 @@ export class Simulation {
     this.totals = { requests: 0, failures: 0, tokens: 0 };
     this.recent = [];
     this.next = 1;
-    if (!empty) for (let back = HISTORY; back > 0; back -= 1) this.second(this.startedMs - back * 1000);
+    if (!empty && background) for (let back = HISTORY; back > 0; back -= 1) this.second(this.startedMs - back * 1000);
   }
 
   fleet() {
@@ -127,7 +127,7 @@ export class Simulation {
         const faulty = version.hidden.faulty ? this.chance() < 0.34 : this.background && this.chance() > 0.9995;
         const fault = faulty ? `trapped in ${hook}: unreachable executed` : null;
         const verdict = fault ? 'fault' : hook === 'place' ? 'replica' : deny ? 'deny' : 'pass';
-        asked.calls.push({ slot: place.slot, policy: version.name, digest: version.digest, hook, verdict, us, fuel: null });
+        asked.calls.push({ slot: place.slot, policy: version.name, digest: version.digest, hook, verdict, us, fuel: null, canary });
         this.chain.called(place, version, { canary, us, fault });
         if (fault) asked.faults.push(`${version.name}: ${fault}`);
         else if (hook === 'place' || deny) Object.assign(asked, { decider: { place, version, canary }, denied: deny });
@@ -145,15 +145,15 @@ export class Simulation {
 
   /** Starts a new file, or ends the one that is written. */
   setRecording({ on, prompts = false }) {
-    if (on === this.recording.on) return { status: 200, recording: this.recording };
-    if (on) Object.assign(this.recording, { on, file: `/var/lib/headworks/recordings/${new Date(this.nowMs()).toISOString().replaceAll(/[:.]/g, '-')}${prompts ? '-prompts' : ''}.jsonl`, bytes: 0, calls: 0, dropped: 0 });
+    if (on && this.recording.on) return { status: 409, code: 'already_recording', message: 'a recording is being written; end it first' };
+    if (on) Object.assign(this.recording, { on, file: `/var/lib/headworks/recordings/${new Date(this.nowMs()).toISOString().replaceAll(/[:.]/g, '-')}${prompts ? '-prompts' : ''}.jsonl`, prompts, bytes: 0, calls: 0, dropped: 0 });
     else this.recording.on = false;
     return { status: 200, recording: this.recording };
   }
 
   /** The decisions that every given word matches, newest first. */
   found(query) {
-    const exact = ['slot', 'policy', 'digest', 'model', 'tenant', 'verdict', 'outcome'].filter((name) => query.has(name) && query.get(name) !== '');
+    const exact = ['slot', 'policy', 'digest', 'model', 'tenant', 'verdict', 'outcome'].filter((name) => query.has(name));
     const [before, since] = [Number(query.get('before_ms') ?? Infinity), Number(query.get('since_ms') ?? 0)];
     const matching = this.decisions.filter((one) => exact.every((name) => String(one[name] ?? '') === query.get(name)) && one.time_ms < before && one.time_ms >= since);
     return matching.slice(0, Number(query.get('limit') ?? 100));

@@ -6,17 +6,19 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on says so by panicking")]
 
 #[expect(dead_code, reason = "the tests use more of it")]
-#[path = "../tests/proxy/fixture.rs"]
-mod fixture;
+#[path = "../tests/proxy"]
+mod tests {
+    pub mod fixture;
+}
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use fixture::component::{counting, remembering};
-use fixture::{Proxy, Replica, replicas, text};
 use http::Method;
 use serde_json::{Value, json};
+use tests::fixture::component::{counting, remembering};
+use tests::fixture::{Proxy, Replica, replicas, text};
 
 const SWAPS: usize = 200;
 const CLIENTS: usize = 8;

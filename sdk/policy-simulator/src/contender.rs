@@ -63,7 +63,7 @@ impl Contender {
         let runtime = Runtime::new(virtual_limits(), Arc::clone(host) as Arc<_>, seed)?;
         let links = self.policies.iter().enumerate();
         let links = links.map(|(number, source)| source.link(&runtime, &format!("slot{number}")));
-        Ok(Chain::new(links.collect::<Result<Vec<Link>, _>>()?, Arc::new(Fallback::default())))
+        Ok(Chain::new(links.collect::<Result<Vec<Link>, LoadError>>()?, Arc::new(Fallback::default())))
     }
 }
 

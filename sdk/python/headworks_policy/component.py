@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import traceback
 from typing import Any, Callable, Dict, List
 
 from componentize_py_types import Err  # type: ignore[import-not-found]
@@ -107,9 +106,15 @@ def _spoken(hook: Callable[..., Any], *words: Any) -> Any:
 
 
 def _last_words(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    file = frame.filename.rsplit("/", 1)[-1]
-    return f"{type(error).__name__}: {error} ({file}:{frame.lineno} in {frame.name})"
+    # Not by the module traceback, which looks for the source's files: there are none.
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return f"{type(error).__name__}: {error}"
+    code = trace.tb_frame.f_code
+    file = code.co_filename.rsplit("/", 1)[-1]
+    return f"{type(error).__name__}: {error} ({file}:{trace.tb_lineno} in {code.co_name})"
 
 
 def _wrong_answer(hook: str, wanted: str, answer: Any) -> None:

@@ -111,6 +111,8 @@ export interface Budget {
   call_us_p99_max: number | null;
   fuel_max: number | null;
   requests_min: number;
+  /** The last calls that it is judged by. */
+  window_calls: number;
 }
 
 export interface Canary {
@@ -168,6 +170,7 @@ export interface PolicyCall {
   us: number;
   /** Null where fuel is not counted. */
   fuel: number | null;
+  canary: boolean;
 }
 
 export interface Decision {
@@ -188,8 +191,10 @@ export interface Decision {
   decide_us: number;
   /** In the order they were made. */
   calls: PolicyCall[];
+  /** Of what policies could see of the request: equal requests, equal digests. */
   facts_digest: string;
   fleet_version: number;
+  /** A canary gave the verdict. */
   canary: boolean;
   attempts: number;
   faults: string[];
@@ -201,9 +206,11 @@ export interface Decision {
   duration_ms: number | null;
 }
 
+/** The current recording, or the last one. */
 export interface Recording {
   on: boolean;
   file: string | null;
+  prompts: boolean;
   bytes: number;
   bytes_max: number;
   calls: number;

@@ -64,7 +64,7 @@ export function valuesOf(decisions: Decision[], facet: Facet, chosen: string | n
 /** What of a filter the admin port can do itself; the rest is done here, on what it answers. */
 export function queryOf(filter: Filter): Omit<DecisionQuery, 'limit'> {
   const query: Omit<DecisionQuery, 'limit'> = {};
-  for (const facet of FACETS) if (filter[facet] !== null && filter[facet] !== NO_SLOT) query[facet] = filter[facet];
+  for (const facet of FACETS) if (filter[facet] !== null) query[facet] = filter[facet] === NO_SLOT ? '' : filter[facet];
   if (filter.outcome !== 'all' && filter.outcome !== 'problems') query.outcome = filter.outcome;
   return query;
 }

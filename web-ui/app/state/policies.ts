@@ -52,7 +52,7 @@ export function quarantineOf(slot: Slot): { version: PolicyVersion; entry: Histo
   const version = slot.versions.find((one) => one.state === 'quarantined');
   const active = activeOf(slot);
   if (version === undefined || (active !== undefined && active.number > version.number)) return undefined;
-  return { version, entry: slot.history.find((entry) => entry.what === 'quarantined' && (entry.from === version.number || entry.digest === version.digest)) };
+  return { version, entry: slot.history.find((entry) => entry.what === 'quarantined' && entry.from === version.number) };
 }
 
 export interface Measure {

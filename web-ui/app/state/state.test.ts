@@ -51,7 +51,7 @@ describe('the list of decisions', () => {
 
   const mixed = [
     facts.decision({ id: 'a', tenant: 'acme', model: 'm-2', verdict: 'deny', slot: 'limits', policy: 'rate-limit', facts_digest: 'beef' }),
-    facts.decision({ id: 'b', tenant: 'acme', model: 'm-10', canary: true, calls: [{ slot: 'limits', policy: 'guard', digest: 'd', hook: 'admit', verdict: 'pass', us: 1, fuel: null }] }),
+    facts.decision({ id: 'b', tenant: 'acme', model: 'm-10', canary: true, calls: [{ slot: 'limits', policy: 'guard', digest: 'd', hook: 'admit', verdict: 'pass', us: 1, fuel: null, canary: false }] }),
     facts.decision({ id: 'c', tenant: 'other', model: 'm-2', slot: null, outcome: 'failed' }),
   ];
 
@@ -67,7 +67,7 @@ describe('the list of decisions', () => {
 
   it('asks the admin port for what it can narrow by itself', () => {
     expect(queryOf(NO_FILTER)).toEqual({});
-    expect(queryOf({ ...NO_FILTER, text: 'words', slot: NO_SLOT, tenant: 'acme', outcome: 'problems' })).toEqual({ tenant: 'acme' });
+    expect(queryOf({ ...NO_FILTER, text: 'words', slot: NO_SLOT, tenant: 'acme', outcome: 'problems' })).toEqual({ slot: '', tenant: 'acme' });
     expect(queryOf({ ...NO_FILTER, slot: 'limits', outcome: 'failed' })).toEqual({ slot: 'limits', outcome: 'failed' });
     expect([isNarrowed(NO_FILTER), isNarrowed({ ...NO_FILTER, text: ' ' }), isNarrowed({ ...NO_FILTER, model: 'm' }), isNarrowed({ ...NO_FILTER, outcome: 'problems' })]).toEqual([false, false, true, true]);
   });
@@ -166,7 +166,8 @@ describe('a slot', () => {
     const entry = { time_ms: 1, what: 'quarantined', by: 'budget', from: 2, to: 1, digest: null, why: 'trapped 5 times' } as const;
     const of = (versions: PolicyVersion[]) => quarantineOf(facts.slot({ versions, history: [entry] }));
     expect(of([at(2, 'quarantined'), at(1, 'active')])).toMatchObject({ version: { number: 2 }, entry: { why: 'trapped 5 times' } });
-    expect(of([at(1, 'quarantined')])).toMatchObject({ version: { number: 1 }, entry: undefined });
+    expect(of([at(1, 'quarantined')])).toMatchObject({ version: { number: 1 } });
+    expect(of([at(1, 'quarantined')])?.entry).toBeUndefined();
     expect(of([at(3, 'active'), at(2, 'quarantined')])).toBeUndefined();
     expect(of([at(1, 'active')])).toBeUndefined();
   });
@@ -188,7 +189,7 @@ describe('a canary', () => {
     expect(health({ requests: 40, faults: 1 })).toMatchObject({ wanting: 10, faults: { now: 25, max: 10 }, callUs: { now: null } });
     expect(health({ requests: 0 }).faults.now).toBeNull();
     expect(canaryHealth(facts.canary(), undefined).callUs.now).toBeNull();
-    const unjudged = facts.canary({ budget: { faults_permille_max: 10, call_us_p99_max: null, fuel_max: null, requests_min: 50 } });
+    const unjudged = facts.canary({ budget: { faults_permille_max: 10, call_us_p99_max: null, fuel_max: null, requests_min: 50, window_calls: 1000 } });
     expect(canaryHealth(unjudged, facts.version(2, 'canary', { call_us: { p50: 1, p99: 1e9 } })).verdict).toBe('within');
   });
 });

@@ -32,5 +32,5 @@ export function slot(change: Partial<Slot> = {}): Slot {
 }
 
 export function canary(change: Partial<Canary> = {}): Canary {
-  return { version: 2, percent: 10, since_unix_ms: 0, requests: 100, faults: 0, budget: { faults_permille_max: 10, call_us_p99_max: 1000, fuel_max: null, requests_min: 50 }, ...change };
+  return { version: 2, percent: 10, since_unix_ms: 0, requests: 100, faults: 0, budget: { faults_permille_max: 10, call_us_p99_max: 1000, fuel_max: null, requests_min: 50, window_calls: 1000 }, ...change };
 }

@@ -178,6 +178,7 @@ pub(super) struct About {
     pub request: Option<u64>,
     pub tenant: Option<String>,
     pub model: Option<String>,
+    pub endpoint: Option<String>,
     pub replica: Option<u32>,
     pub ttft_us: u32,
     pub why: Why,

@@ -194,13 +194,13 @@ impl<'a> Stage<'a> {
     }
 
     fn subject(&self, about: &About, last: u64) -> Subject {
-        let About { request, tenant, model, .. } = about;
+        let About { request, tenant, model, endpoint, .. } = about;
         let request = request.unwrap_or(last);
         Subject {
             request,
             tenant: tenant.as_deref().unwrap_or(&self.test.request.tenant).into(),
             model: model.as_deref().unwrap_or(&self.test.request.model).into(),
-            endpoint: self.test.request.endpoint.as_str().into(),
+            endpoint: endpoint.as_deref().unwrap_or(&self.test.request.endpoint).into(),
             notes: Arc::new(self.notes.get(&request).cloned().unwrap_or_default()),
         }
     }

@@ -40,9 +40,6 @@ fn a_number_out_of_range_is_named() {
     check("share = 3", "share = 0", "simulate.tenants must be one or more, each with a share above 0");
     check("replicas = 4", "replicas = 0", "fleet.replicas must be 1 to 1024");
     check("[simulate]", "[simulate]\nturns = [3, 2]", "simulate.turns must be [from, to] with 1 <= from <= to");
-    check(
-        "[simulate]",
-        "[simulate]\nchanges = [{ at_ms = 1, region = \"us\", replica = 9, to = \"down\" }]",
-        "simulate.changes must be about a replica that the fleet has",
-    );
+    check("replica = 1, to = \"down\"", "replica = 9, to = \"down\"", "must be about a replica that the fleet has");
+    check("region = \"eu\"", "region = \"asia\"", "must be about a replica that the fleet has");
 }
