@@ -5,7 +5,7 @@
 //! `single` one in its own memory: both totals must be the requests'.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on says so by panicking")]
 
-#[expect(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 #[path = "../tests/proxy"]
 mod tests {
     pub mod fixture;
