@@ -233,5 +233,5 @@ fn a_proxy_that_does_not_answer_or_wants_a_token_is_one_sentence() {
     let wrong = policy(&["list", "--admin", &proxy.admin], &[("HEADWORKS_ADMIN_TOKEN", "wrong")]).unwrap_err();
     assert!(wrong.contains("another admin token") && !wrong.contains("wrong"), "{wrong}");
     policy(&["list", "--admin", &proxy.admin], &[("HEADWORKS_ADMIN_TOKEN", "right")]).unwrap();
-    refused(&["list", "--admin", &proxy.url], "admin port");
+    refused(&["list", "--admin", &proxy.url], "the endpoints are below /v1/");
 }

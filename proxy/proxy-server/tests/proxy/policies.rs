@@ -394,5 +394,5 @@ async fn a_configured_component_that_cannot_be_used_stops_the_start() {
         "{error}"
     );
     let error = Proxy::refused("[[policy]]\nslot = \"placement\"\ncomponent = \"/no/such.wasm\"\n").await;
-    assert_eq!(error, "policy: cannot read /no/such.wasm: No such file or directory (os error 2)");
+    assert_eq!(error, "policy: slot placement: cannot read /no/such.wasm: No such file or directory (os error 2)");
 }
