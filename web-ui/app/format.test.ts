@@ -6,6 +6,8 @@ describe.each<[string, (value: number) => format.Quantity, [number, string][]]>(
   ['a rate', format.rate, [[0, '0'], [0.04, '0.0'], [0.25, '0.3'], [9.96, '10.0'], [99.94, '99.9'], [99.96, '100'], [1234.5, '1,235']]],
   ['milliseconds', format.milliseconds, [[0, '0 µs'], [0.25, '250 µs'], [0.9994, '999 µs'], [0.9996, '1.00 ms'], [9.99, '9.99 ms'], [9.996, '10.0 ms'], [99.96, '100 ms'], [999.4, '999 ms'], [999.6, '1.00 s'], [12_345, '12.3 s'], [60_000, '1 m 0 s'], [3_700_000, '1 h 1 m']]],
   ['microseconds', format.microseconds, [[0, '0 µs'], [3, '3 µs'], [999, '999 µs'], [1000, '1.00 ms'], [1_500_000, '1.50 s']]],
+  ['a call', format.callMicroseconds, [[0, '0 µs'], [0.42, '0.42 µs'], [3.2, '3.20 µs'], [12.34, '12.3 µs'], [123.4, '123 µs'], [4000, '4.00 ms']]],
+  ['a share of a thousand', format.perMille, [[0, '0 ‰'], [10, '10 ‰'], [2.5, '2.50 ‰'], [100, '100 ‰'], [250, '250 ‰']]],
   ['a moving average', format.averageMicroseconds, [[0, '–'], [12, '12 µs']]],
   ['bytes', format.bytes, [[0, '0 B'], [999, '999 B'], [13_500, '13.5 kB'], [999_960, '1.00 MB'], [12_000_000, '12.0 MB']]],
   ['thousandths', format.permille, [[0, '0.0 %'], [120, '12.0 %'], [1000, '100.0 %']]],
@@ -14,7 +16,7 @@ describe.each<[string, (value: number) => format.Quantity, [number, string][]]>(
 });
 
 it('nothing is said where there is nothing', () => {
-  for (const of of [format.count, format.rate, format.milliseconds, format.microseconds]) {
+  for (const of of [format.count, format.rate, format.milliseconds, format.microseconds, format.callMicroseconds]) {
     for (const value of [null, undefined, Number.NaN, Number.POSITIVE_INFINITY]) expect(of(value)).toEqual(format.NONE);
   }
 });

@@ -13,12 +13,14 @@ const HELP = `A make-believe admin port with seeded, moving data.
   --seed N        which data (default 1)
   --token TOKEN   ask for this bearer token
   --empty         no replicas, no policies, no traffic
+  --plain         one slot with one version, as a proxy begins
+  --no-folder     no folder to record to is configured
   --quiet         no traffic of its own; only what is sent to the data port`;
 
 const { values: options } = parseArgs({
   options: {
     port: { type: 'string', default: '8099' }, 'data-port': { type: 'string', default: '0' }, seed: { type: 'string', default: '1' }, token: { type: 'string' },
-    empty: { type: 'boolean', default: false }, quiet: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
+    empty: { type: 'boolean', default: false }, quiet: { type: 'boolean', default: false }, plain: { type: 'boolean', default: false }, 'no-folder': { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
   },
 });
 if (options.help) { console.log(HELP); process.exit(0); }
@@ -29,7 +31,7 @@ const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; ch
 
 const data = createServer(answerData);
 await new Promise((bound) => data.listen(Number(options['data-port']), '127.0.0.1', bound));
-const simulation = new Simulation({ seed: Number(options.seed), empty: options.empty, background: !options.quiet, nowMs: () => Date.now(), dataUrl: `http://127.0.0.1:${data.address().port}` });
+const simulation = new Simulation({ seed: Number(options.seed), empty: options.empty, plain: options.plain, background: !options.quiet, nowMs: () => Date.now(), dataUrl: `http://127.0.0.1:${data.address().port}` });
 const listeners = new Set();
 
 const admin = createServer(answerAdmin);
@@ -53,17 +55,21 @@ async function answerAdmin(request, response) {
   const { pathname, searchParams } = new URL(request.url, 'http://localhost');
   if (pathname === '/healthz' || pathname === '/readyz') return response.end('ok');
   if (!pathname.startsWith('/admin/') && pathname !== '/metrics') return answerFile(pathname, response);
-  if (options.token !== undefined && request.headers.authorization !== `Bearer ${options.token}`) return refuse(response, 401, 'this admin port wants a token: send Authorization: Bearer TOKEN', 'authentication_error');
-  const slot = /^\/admin\/v1\/policies\/([^/]+)(\/rollback)?$/.exec(pathname);
+  if (options.token !== undefined && request.headers.authorization !== `Bearer ${options.token}`) return refuse(response, 401, 'this admin port wants a token: send Authorization: Bearer TOKEN', { type: 'authentication_error' });
   if (request.method === 'GET' && pathname === '/admin/v1/fleet') return json(response, simulation.fleet());
   if (request.method === 'GET' && pathname === '/admin/v1/traffic') return json(response, { points: simulation.points.slice(-Number(searchParams.get('seconds') ?? 300)) });
   if (request.method === 'GET' && pathname === '/admin/v1/policies') return json(response, simulation.policies());
-  if (request.method === 'GET' && pathname === '/admin/v1/decisions') return json(response, { decisions: simulation.decisions.slice(0, Number(searchParams.get('limit') ?? 100)) });
+  if (request.method === 'GET' && pathname === '/admin/v1/decisions') return json(response, { decisions: simulation.found(searchParams) });
+  if (pathname === '/admin/v1/recording') return answerRecording(request, response);
   if (request.method === 'GET' && pathname === '/admin/v1/region') return json(response, simulation.fleet().regions[0]);
   if (request.method === 'GET' && pathname === '/admin/v1/events') return answerEvents(request, response);
   if (request.method === 'GET' && pathname === '/metrics') return response.end('# a make-believe proxy measures nothing\n');
-  if (slot && request.method === 'PUT' && !slot[2]) return answerChange(response, simulation.put(decodeURIComponent(slot[1]), await bodyOf(request)));
-  if (slot && request.method === 'POST' && slot[2]) return answerChange(response, simulation.rollback(decodeURIComponent(slot[1])));
+  const decision = /^\/admin\/v1\/decisions\/([^/]+)$/.exec(pathname);
+  if (decision && request.method === 'GET') return answerDecision(response, decodeURIComponent(decision[1]));
+  const component = /^\/admin\/v1\/policies\/([^/]+)\/versions\/(\d+)\/component$/.exec(pathname);
+  if (component && request.method === 'GET') return answerComponent(response, decodeURIComponent(component[1]), Number(component[2]));
+  const slot = /^\/admin\/v1\/policies\/([^/]+)(?:\/(\w+))?$/.exec(pathname);
+  if (slot) return answerPolicy(request, response, { slot: decodeURIComponent(slot[1]), act: `${request.method} ${slot[2] ?? ''}`.trim(), searchParams });
   return refuse(response, 404, `no such path: ${request.method} ${pathname}`);
 }
 
@@ -77,8 +83,50 @@ function answerEvents(request, response) {
   request.on('close', () => listeners.delete(response));
 }
 
-function answerChange(response, { status, slot, message }) {
-  if (status !== 200) return refuse(response, status, message);
+async function answerPolicy(request, response, { slot, act, searchParams }) {
+  const { chain } = simulation;
+  const canary = searchParams.get('canary');
+  const percent = canary === null ? null : Number(canary);
+  if (percent !== null && !(Number.isInteger(percent) && percent >= 1 && percent <= 99)) return refuse(response, 400, `canary=${canary} is no whole number from 1 to 99`, { param: 'canary' });
+  const given = { by: request.headers['x-headworks-user'] ?? 'admin', percent, signature: request.headers['x-headworks-signature'] };
+  if (act === 'PUT') return answerChange(response, chain.put(slot, await bodyOf(request), given));
+  if (act === 'POST rollback') return answerChange(response, chain.rollback(slot, given));
+  if (act === 'POST promote') return answerChange(response, chain.promote(slot, given));
+  const place = chain.find(slot);
+  if (act === 'GET config' && place) return json(response, (({ config, config_schema: schema }) => ({ config, schema }))(chain.viewOf(place)));
+  let body;
+  try {
+    body = JSON.parse((await bodyOf(request)).toString() || '{}');
+  } catch {
+    return refuse(response, 400, 'the body is not JSON');
+  }
+  if (act === 'POST pull') return answerChange(response, chain.pull(slot, body.reference, given));
+  if (act === 'POST activate') return answerChange(response, chain.activate(slot, body.version, given));
+  if (act === 'PUT config') return answerChange(response, chain.configure(slot, body, given));
+  return refuse(response, 404, `no such path: ${act} of slot "${slot}"`);
+}
+
+function answerComponent(response, slot, number) {
+  const version = simulation.chain.find(slot)?.versions.find((one) => one.number === number);
+  if (!version) return refuse(response, 404, `slot "${slot}" keeps no version ${number}`, { code: 'unknown_version' });
+  response.writeHead(200, { 'content-type': 'application/wasm' });
+  return response.end(version.hidden.content);
+}
+
+async function answerRecording(request, response) {
+  if (request.method === 'GET') return json(response, simulation.recording);
+  if (options['no-folder']) return refuse(response, 409, 'no folder to record to is configured: set [recording] folder', { code: 'no_recording_folder' });
+  const { status, recording, message, code } = simulation.setRecording(JSON.parse((await bodyOf(request)).toString()));
+  return status === 200 ? json(response, recording) : refuse(response, status, message, { code });
+}
+
+function answerDecision(response, id) {
+  const decision = simulation.decisions.find((one) => one.id === id);
+  return decision ? json(response, decision) : refuse(response, 404, `no decision is kept under "${id}"`, { code: 'unknown_decision' });
+}
+
+function answerChange(response, { status, slot, message, code, param }) {
+  if (status !== 200) return refuse(response, status, message, { code, param });
   tell('policies', simulation.policies());
   return json(response, slot);
 }
@@ -93,8 +141,8 @@ function answerFile(pathname, response) {
 async function answerData(request, response) {
   const body = JSON.parse((await bodyOf(request)).toString() || '{}');
   const trace = /^00-([0-9a-f]{32})-/.exec(request.headers.traceparent ?? '')?.[1] ?? null;
-  const decision = simulation.decide(Date.now(), { model: body.model, endpoint: request.url, stream: body.stream === true, trace });
-  if (decision.outcome === 'refused') return refuse(response, 503, 'no replica takes work', 'server_error');
+  const decision = simulation.decide(Date.now(), { model: body.model, endpoint: request.url, stream: body.stream === true, trace, tenant: request.headers['x-tenant'] ?? 'anonymous' });
+  if (decision.outcome === 'refused') return refuse(response, 503, 'no replica takes work', { type: 'server_error' });
   // As long as the make-believe request takes, so that a client in a loop sends at a human pace.
   const entry = simulation.running.find((one) => one.decision === decision);
   await new Promise((resolve) => setTimeout(resolve, entry.ends - Date.now()));
@@ -117,7 +165,7 @@ function json(response, value) {
   response.end(JSON.stringify(value));
 }
 
-function refuse(response, status, message, type = 'invalid_request_error') {
+function refuse(response, status, message, { type = 'invalid_request_error', param = null, code = null } = {}) {
   response.writeHead(status, { 'content-type': 'application/json' });
-  response.end(JSON.stringify({ error: { message, type, param: null, code: null } }));
+  response.end(JSON.stringify({ error: { message, type, param, code } }));
 }

@@ -1,6 +1,6 @@
 // A seeded make-believe proxy: a fleet that breathes, requests that are decided, policies that are swapped.
 
-import { createHash } from 'node:crypto';
+import { Chain } from './chain.mjs';
 
 /** Mulberry32: small, seeded, good enough to look alive. */
 export function seeded(seed) {
@@ -14,10 +14,12 @@ export function seeded(seed) {
 }
 
 const HISTORY = 300;
-const DECISIONS_MAX = 500;
+const DECISIONS_MAX = 2000;
+const TENANTS = ['acme', 'globex', 'initech', 'umbrella', 'hooli', 'anonymous'];
+const MODELS = ['tiny', 'tiny', 'llama-8b'];
 
 export class Simulation {
-  constructor({ seed, empty, background, nowMs, dataUrl }) {
+  constructor({ seed, empty, plain, background, nowMs, dataUrl }) {
     this.chance = seeded(seed);
     this.empty = empty;
     this.background = background;
@@ -34,7 +36,9 @@ export class Simulation {
       this.regions[1].replicas[1].draining = true;
       Object.assign(this.regions[2], { reachable: false, error: 'connect to http://10.3.0.1:8081: timed out after 2000 ms' });
     }
-    this.chain = empty ? [] : [{ slot: 'placement', versions: [version(1, 'round-robin', '0.1.0', Buffer.from('round-robin'), 13_512, this.startedMs)] }];
+    this.chain = new Chain({ chance: this.chance, nowMs });
+    if (!empty) this.chain.seed(this.startedMs, plain);
+    this.recording = { on: false, file: null, prompts: false, bytes: 0, bytes_max: 64 * 1024 * 1024, calls: 0, dropped: 0 };
     this.points = [];
     this.decisions = [];
     this.running = [];
@@ -42,7 +46,7 @@ export class Simulation {
     this.totals = { requests: 0, failures: 0, tokens: 0 };
     this.recent = [];
     this.next = 1;
-    if (!empty) for (let back = HISTORY; back > 0; back -= 1) this.second(this.startedMs - back * 1000);
+    if (!empty && background) for (let back = HISTORY; back > 0; back -= 1) this.second(this.startedMs - back * 1000);
   }
 
   fleet() {
@@ -53,7 +57,7 @@ export class Simulation {
   }
 
   policies() {
-    return { chain: this.chain, fallback: 'native-least-load' };
+    return { chain: this.chain.view(), fallback: 'native-least-load' };
   }
 
   /** One second of make-believe traffic and the point it leaves. */
@@ -84,33 +88,75 @@ export class Simulation {
   }
 
   /** Decides one request: kept as running until `settle` finds its time has come. */
-  decide(nowMs, { model = 'tiny', endpoint = '/v1/chat/completions', stream = true, trace = null }) {
+  decide(nowMs, { model = MODELS[Math.floor(this.chance() * MODELS.length)], endpoint = '/v1/chat/completions', stream = true, trace = null, tenant = TENANTS[Math.floor(this.chance() ** 2 * TENANTS.length)] }) {
     const local = this.regions[0].replicas;
     const odd = this.chance();
     const chosen = local[this.totals.requests % Math.max(1, local.length)];
-    const active = this.chain[0]?.versions.find((one) => one.state === 'active');
-    const refused = (this.background && odd < 0.02) || chosen === undefined;
+    const asked = this.ask(this.background && odd < 0.01);
+    const refused = asked.denied || (this.background && odd < 0.02) || chosen === undefined;
     const region = !refused && odd < 0.08;
-    const fault = !refused && odd > 0.985 && active ? [`${active.name}: trapped in place: unreachable executed`] : [];
-    const byPolicy = fault.length === 0 && active;
+    const by = asked.decider;
     const decision = {
-      id: `req-${this.next++}`, time_ms: nowMs, trace_id: trace ?? hex(this.chance, 32), endpoint, model, tenant: 'anonymous', stream,
-      slot: byPolicy ? 'placement' : null, policy: byPolicy ? active.name : 'native-least-load', policy_version: byPolicy ? active.version : '0.1.0', digest: byPolicy ? active.digest : null,
-      verdict: refused ? 'reject' : region ? 'region' : 'replica', target: refused ? null : region ? 'eu' : chosen.name,
-      reason: refused ? 'no replica takes work' : region ? 'queue 12 is over 8: sent to the region with the shortest queue' : reasonFor(active, local, chosen),
-      decide_us: Math.round(2 + this.chance() * 6 + (this.chance() > 0.97 ? 40 : 0)), attempts: refused ? 0 : odd > 0.96 ? 2 : 1, faults: fault,
-      outcome: refused ? 'refused' : 'running', status: refused ? 503 : null, prompt_tokens: refused ? null : 12 + Math.floor(this.chance() * 400), output_tokens: null, ttft_ms: null, duration_ms: refused ? 0.4 : null,
+      id: `req-${this.next++}`, time_ms: nowMs, trace_id: trace ?? hex(this.chance, 32), endpoint, model, tenant, stream,
+      slot: by ? by.place.slot : null, policy: by ? by.version.name : 'native-least-load', policy_version: by ? by.version.version : '0.1.0', digest: by ? by.version.digest : null,
+      verdict: asked.denied ? 'deny' : refused ? 'reject' : region ? 'region' : 'replica', target: refused ? null : region ? 'eu' : chosen.name,
+      reason: asked.denied ? `${tenant} sent 601 requests in this minute; 600 are let in` : refused ? 'no replica takes work' : region ? 'queue 12 is over 8: sent to the region with the shortest queue' : reasonFor(by?.version, local, chosen),
+      decide_us: Math.round(asked.calls.reduce((sum, call) => sum + call.us, 1)), calls: asked.calls, facts_digest: hex(this.chance, 16), fleet_version: Math.floor(nowMs / 250) % 1_000_000, canary: by?.canary ?? false,
+      attempts: refused ? 0 : odd > 0.96 ? 2 : 1, faults: asked.faults,
+      outcome: refused ? 'refused' : 'running', status: asked.denied ? 429 : refused ? 503 : null, prompt_tokens: refused ? null : 12 + Math.floor(this.chance() * 400), output_tokens: null, ttft_ms: null, duration_ms: refused ? 0.4 : null,
     };
-    if (active && fault.length > 0) Object.assign(active, { faults_total: active.faults_total + 1, last_fault: 'trapped in place: unreachable executed' });
-    if (byPolicy) active.decisions_total += 1;
     this.totals.requests += 1;
     if (refused) this.totals.failures += 1;
     else {
       const tokens = 8 + Math.floor(this.chance() * 90), ttft = 6 + this.chance() ** 3 * 60, tpot = 1.4 + this.chance() * 1.2;
       this.running.push({ decision, replica: chosen, ends: nowMs + ttft + tokens * tpot * 6, tokens, ttft, tpot, failed: odd > 0.975 && odd < 0.985, left: odd > 0.94 && odd < 0.95 });
     }
+    this.record(decision);
     this.note(decision);
     return decision;
+  }
+
+  /** Asks every slot in turn, admission before placement, as far as the first verdict. */
+  ask(deny) {
+    const asked = { calls: [], faults: [], decider: null, denied: false };
+    for (const hook of ['admit', 'place']) {
+      for (const place of this.chain.slots) {
+        const { version, canary } = this.chain.versionFor(place);
+        if (!version?.hooks.includes(hook) || asked.denied || (hook === 'place' && asked.decider)) continue;
+        const us = version.hidden.callUs * (0.7 + this.chance() * 0.6 + (this.chance() > 0.97 ? 3 : 0));
+        const faulty = version.hidden.faulty ? this.chance() < 0.34 : this.background && this.chance() > 0.9995;
+        const fault = faulty ? `trapped in ${hook}: unreachable executed` : null;
+        const verdict = fault ? 'fault' : hook === 'place' ? 'replica' : deny ? 'deny' : 'pass';
+        asked.calls.push({ slot: place.slot, policy: version.name, digest: version.digest, hook, verdict, us, fuel: null, canary });
+        this.chain.called(place, version, { canary, us, fault });
+        if (fault) asked.faults.push(`${version.name}: ${fault}`);
+        else if (hook === 'place' || deny) Object.assign(asked, { decider: { place, version, canary }, denied: deny });
+      }
+    }
+    return asked;
+  }
+
+  record(decision) {
+    if (!this.recording.on) return;
+    const bytes = 900 + decision.calls.length * 350;
+    if (this.recording.bytes + bytes > this.recording.bytes_max) this.recording.dropped += decision.calls.length;
+    else Object.assign(this.recording, { bytes: this.recording.bytes + bytes, calls: this.recording.calls + decision.calls.length });
+  }
+
+  /** Starts a new file, or ends the one that is written. */
+  setRecording({ on, prompts = false }) {
+    if (on && this.recording.on) return { status: 409, code: 'already_recording', message: 'a recording is being written; end it first' };
+    if (on) Object.assign(this.recording, { on, file: `/var/lib/headworks/recordings/${new Date(this.nowMs()).toISOString().replaceAll(/[:.]/g, '-')}${prompts ? '-prompts' : ''}.jsonl`, prompts, bytes: 0, calls: 0, dropped: 0 });
+    else this.recording.on = false;
+    return { status: 200, recording: this.recording };
+  }
+
+  /** The decisions that every given word matches, newest first. */
+  found(query) {
+    const exact = ['slot', 'policy', 'digest', 'model', 'tenant', 'verdict', 'outcome'].filter((name) => query.has(name));
+    const [before, since] = [Number(query.get('before_ms') ?? Infinity), Number(query.get('since_ms') ?? 0)];
+    const matching = this.decisions.filter((one) => exact.every((name) => String(one[name] ?? '') === query.get(name)) && one.time_ms < before && one.time_ms >= since);
+    return matching.slice(0, Number(query.get('limit') ?? 100));
   }
 
   settle(nowMs) {
@@ -150,30 +196,6 @@ export class Simulation {
     one.prefix_hit_permille = Math.round(Math.min(900, Math.max(0, one.prefix_hit_permille + (this.chance() - 0.5) * 40)));
     one.age_ms = Math.floor(this.chance() * 120);
   }
-
-  /** Refuses what is no component, otherwise activates it. */
-  put(slot, bytes) {
-    if (bytes.length < 8 || bytes.subarray(0, 4).toString('latin1') !== '\0asm') return { status: 400, message: 'not WebAssembly: the file does not begin with the bytes "\\0asm"' };
-    if (bytes[4] === 1) return { status: 400, message: 'a core module, not a component: wrap it with `wasm-tools component new` or link with wasm-component-ld' };
-    const text = bytes.toString('latin1');
-    const name = ['least-load', 'round-robin'].find((known) => text.includes(known)) ?? 'uploaded';
-    let place = this.chain.find((entry) => entry.slot === slot);
-    if (!place) this.chain.push((place = { slot, versions: [] }));
-    for (const one of place.versions) one.state = 'previous';
-    place.versions.unshift(version(1 + Math.max(0, ...place.versions.map((one) => one.number)), name, '0.1.0', bytes, bytes.length, this.nowMs(), 'upload'));
-    return { status: 200, slot: place };
-  }
-
-  rollback(slot) {
-    const place = this.chain.find((entry) => entry.slot === slot);
-    if (!place) return { status: 404, message: `no slot is named "${slot}"` };
-    const at = place.versions.findIndex((one) => one.state === 'active');
-    const target = place.versions[at + 1];
-    if (!target) return { status: 409, message: `slot "${slot}" has no version before the active one` };
-    place.versions[at].state = 'previous';
-    Object.assign(target, { state: 'active', activated_unix_ms: this.nowMs() });
-    return { status: 200, slot: place };
-  }
 }
 
 function region(id, name, local, replicas) {
@@ -181,15 +203,12 @@ function region(id, name, local, replicas) {
 }
 
 function replica(id, name) {
-  return { id, name, url: `http://127.0.0.1:${9000 + id}`, kind: 'headworks', health: 'healthy', health_error: null, draining: false, models: ['tiny'], in_flight: 0, running: 0, waiting: 0, kv_blocks_used: 0, kv_blocks_total: 512, prefix_hit_permille: 300, ttft_us: 0, tpot_us: 0, age_ms: 20, requests_total: 0, failures_total: 0 };
-}
-
-function version(number, name, semver, content, size, nowMs, source = 'file') {
-  return { number, state: 'active', name, version: semver, digest: `sha256:${createHash('sha256').update(content).digest('hex')}`, bytes: size, hooks: ['place'], mode: 'pooled', source, loaded_unix_ms: nowMs, activated_unix_ms: nowMs, decisions_total: 0, faults_total: 0, last_fault: null };
+  return { id, name, url: `http://127.0.0.1:${9000 + id}`, kind: 'headworks', health: 'healthy', health_error: null, draining: false, models: ['tiny', 'llama-8b'], in_flight: 0, running: 0, waiting: 0, kv_blocks_used: 0, kv_blocks_total: 512, prefix_hit_permille: 300, ttft_us: 0, tpot_us: 0, age_ms: 20, requests_total: 0, failures_total: 0 };
 }
 
 function reasonFor(active, local, chosen) {
-  if (active?.name !== 'least-load') return 'next in turn';
+  if (active?.name === 'prefix-tree') return `${chosen.name} holds 14 of 18 blocks of this prompt; the queues differ by ${Math.abs(local[0].waiting - (local[1]?.waiting ?? 0))}`;
+  if (active?.name === 'round-robin') return 'next in turn';
   return `lowest load ${chosen.running} of ${local.map((one) => `${one.name}=${one.running + one.waiting}`).join(', ')}`;
 }
 

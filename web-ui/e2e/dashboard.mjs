@@ -4,9 +4,10 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { chromium } from 'playwright-core';
 import { Admin, keepSending } from './proxy.mjs';
-import { Page, check, equal } from './page.mjs';
+import { Page, check, equal, launch } from './page.mjs';
+import * as policySteps from './policy-steps.mjs';
+import * as decisionSteps from './decision-steps.mjs';
 import * as steps from './steps.mjs';
 
 const HELP = `Every option may be an environment variable instead (ADMIN_URL, DATA_URL, …).
@@ -39,17 +40,13 @@ const component = readFileSync(option('policy-file'));
 const slot = option('slot') ?? (await admin.policies()).chain[0]?.slot;
 check(slot !== undefined, 'the proxy has a slot to swap, or --slot names one');
 
-const browser = await chromium.launch({
-  executablePath: option('chromium') ?? '/usr/bin/chromium',
-  headless: true,
-  args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
-});
+const browser = await launch(option('chromium'));
 let failed = null;
 let traffic = null;
 let page = null;
 try {
   page = await Page.open(browser, { adminUrl: option('admin-url'), token: option('admin-token'), out });
-  const given = { page, admin, slot, component, token: option('admin-token'), dataUrl: option('data-url') };
+  const given = { page, admin, slot, component, token: option('admin-token'), dataUrl: option('data-url'), adminUrl: option('admin-url') };
   const run = async (name, step) => {
     const begun = performance.now();
     const said = await step(given);
@@ -63,11 +60,20 @@ try {
   await run('decisions are shown with their reasons', steps.decisions);
   await run('a decision opens in full', steps.detail);
   await run('decisions are filtered and held still', steps.filter);
+  await run('decisions are narrowed by what they have in common', decisionSteps.facets);
+  await run('older decisions are asked for', decisionSteps.older);
+  await run('recording is switched on, or refused with the reason', decisionSteps.recording);
   await run('both themes are drawn', steps.themes);
   await run('everything is reached by keyboard', steps.keyboard);
-  await run('garbage is refused with the reason', steps.refusal);
-  await run('a policy is swapped by upload', steps.swap);
-  await run('the swap is rolled back', steps.rollback);
+  await run('garbage is refused with the reason', policySteps.refusal);
+  await run('a policy is swapped by upload', policySteps.swap);
+  await run('a component is downloaded', policySteps.download);
+  await run('the swap is rolled back', policySteps.rollback);
+  await run('an earlier version is activated', policySteps.activate);
+  await run('a configuration is tried out and promoted', policySteps.configure);
+  await run('a configuration that breaks its schema is not sent', policySteps.misconfigure);
+  await run('a canary is dropped', policySteps.dropCanary);
+  await run('the history tells all of it', policySteps.history);
   await run('a lost connection is told and healed', steps.outage);
   await run('a token is asked for', steps.signIn);
   await run('nothing jumped', steps.still);

@@ -1,6 +1,7 @@
 // One browser page with its eyes open: what it logged, what it asked for, how its layout moved; and how a test waits.
 
 import { isDeepStrictEqual } from 'node:util';
+import { chromium } from 'playwright-core';
 
 /** Longest wait for a condition; far beyond what is needed, so that only a hang meets it. */
 const PATIENCE_MS = 30_000;
@@ -11,6 +12,10 @@ export function check(holds, fact) {
 
 export function equal(is, should, what) {
   if (!isDeepStrictEqual(is, should)) throw new Error(`${what}: ${JSON.stringify(is)} instead of ${JSON.stringify(should)}`);
+}
+
+export function launch(executablePath = '/usr/bin/chromium') {
+  return chromium.launch({ executablePath, headless: true, args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-background-networking', '--no-first-run'] });
 }
 
 export class Page {
@@ -41,8 +46,10 @@ export class Page {
         for (const entry of list.getEntries()) {
           const moved = entry.sources.map(({ node }) => node?.parentElement).filter(Boolean);
           // New decisions push the older ones down their list: that is what a list is for.
-          const onlyRows = moved.every((element) => element.closest('[data-decision], .decisions tbody'));
-          if (!entry.hadRecentInput && !onlyRows) window.shifts.push({ value: entry.value, at: Math.round(entry.startTime), under: moved.map((element) => element.className || element.nodeName) });
+          const isRow = (element) => element.closest('[data-decision], .decisions tbody') !== null;
+          const inSlot = (element) => element.closest('.policies') !== null;
+          if (entry.hadRecentInput || moved.every(isRow)) continue;
+          window.shifts.push({ value: entry.value, bySlots: moved.every((element) => isRow(element) || inSlot(element)), at: Math.round(entry.startTime), under: moved.map((element) => element.className || element.nodeName) });
         }
       }).observe({ type: 'layout-shift', buffered: true });
     });
@@ -86,12 +93,21 @@ export class Page {
     }));
   }
 
+  card(slot) {
+    return this.tab.locator(`[data-slot="${slot}"]`);
+  }
+
   text(selector) {
     return this.tab.locator(selector).first().innerText();
   }
 
   layoutShift() {
     return this.tab.evaluate(() => window.shifts.reduce((sum, shift) => sum + shift.value, 0));
+  }
+
+  /** The same without the cards of slots: they grow and shrink with what a test does to them. */
+  layoutShiftElsewhere() {
+    return this.tab.evaluate(() => window.shifts.filter((shift) => !shift.bySlots).reduce((sum, shift) => sum + shift.value, 0));
   }
 
   async checkNoOverflow(what) {

@@ -34,6 +34,9 @@ export class Admin {
     return models[0];
   }
 
+  recording = () => this.get('/admin/v1/recording');
+  decision = (id) => this.get(`/admin/v1/decisions/${encodeURIComponent(id)}`);
+
   /** Asks the proxy what it answers to a component, without the page. */
   async put(name, bytes) {
     const response = await fetch(new URL(`/admin/v1/policies/${name}`, this.url), { method: 'PUT', headers: this.headers, body: bytes, signal: AbortSignal.timeout(PATIENCE_MS) });

@@ -4,7 +4,6 @@ import { check, equal } from './page.mjs';
 
 /** More than this and rows jump under the operator's eyes. */
 const SHIFT_MAX = 0.05;
-const COMPONENT = { name: 'next.wasm', mimeType: 'application/wasm' };
 
 export async function load({ page, admin, token }) {
   await page.tab.goto(page.adminUrl);
@@ -83,7 +82,7 @@ export async function decisions({ page, admin, slot }) {
   return `${compared} rows are true, as in "${rows[0].verdict} because ${rows[0].reason}"`;
 }
 
-export async function detail({ page, admin }) {
+export async function detail({ page, admin, adminUrl }) {
   const button = page.tab.locator('[data-decision]:has([data-outcome="finished"]) .time button').first();
   // The list moves under traffic: hold it still to open the row that was looked at.
   await page.tab.getByRole('button', { name: 'Pause' }).click();
@@ -97,6 +96,10 @@ export async function detail({ page, admin }) {
   for (const field of [truth.endpoint, truth.model, truth.policy, truth.digest, truth.reason, truth.trace_id, String(truth.output_tokens)]) {
     check(field === null || shown.includes(field), `the detail shows ${field}`);
   }
+  const calls = await dialog.locator('[data-call]').evaluateAll((rows) => rows.map((row) => ({ hook: row.dataset.call, words: row.innerText.replaceAll(/\s+/g, ' ') })));
+  equal(calls.map((call) => call.hook), truth.calls.map((call) => call.hook), 'the calls shown');
+  for (const [at, { policy, slot, verdict }] of truth.calls.entries()) for (const word of [policy, slot, verdict]) check(calls[at].words.includes(word), `call ${at} names ${word}: ${calls[at].words}`);
+  for (const field of [truth.facts_digest, String(truth.fleet_version), `headworks policy explain ${id} --admin ${new URL(adminUrl).origin}`]) check(shown.includes(field), `the detail shows ${field}`);
   await page.picture('detail');
   await page.tab.keyboard.press('Escape');
   await dialog.waitFor({ state: 'detached' });
@@ -113,6 +116,7 @@ export async function filter({ page }) {
   await search.fill('nothing has this word');
   await page.until('no row', () => document.querySelectorAll('[data-decision]').length === 0);
   await page.tab.getByRole('button', { name: 'Clear the filter' }).click();
+  equal(await search.inputValue(), '', 'the words after the filter was cleared');
   equal((await rowsOf(page)).map((row) => row.id), held, 'the rows after the filter was cleared');
   const wanted = (await rowsOf(page)).find((row) => row.verdict.includes('→'));
   const target = wanted.verdict.split('→')[1].trim();
@@ -149,7 +153,7 @@ export async function keyboard({ page }) {
   await live(page);
   await page.until('a row', () => document.querySelector('[data-decision]') !== null);
   const seen = [];
-  for (let press = 0; press < 80; press += 1) {
+  for (let press = 0; press < 140; press += 1) {
     await page.tab.keyboard.press('Tab');
     const stop = await page.tab.evaluate(() => {
       const element = document.activeElement;
@@ -175,58 +179,6 @@ export async function keyboard({ page }) {
   check(await page.tab.evaluate(() => document.activeElement === document.querySelectorAll('[data-decision] .time button')[1]), 'the arrow keys move between decisions');
   await page.tab.getByRole('button', { name: /^Resume/ }).click();
   return `${seen.length} stops`;
-}
-
-export async function refusal({ page, admin, slot }) {
-  const garbage = Buffer.from('this is not a component');
-  const { status, body } = await admin.put(slot, garbage);
-  check(status >= 400 && status < 500, `the proxy refuses garbage with 4xx, not ${status}`);
-  const before = await admin.active(slot);
-  page.expected.push(`status of ${status}`);
-  await drop(page, slot, { name: 'garbage.wasm', text: garbage.toString() });
-  await card(page, slot).locator('[data-reason]').waitFor();
-  equal(await card(page, slot).locator('[data-reason]').innerText(), body.error.message, 'the reason shown');
-  equal((await admin.active(slot)).digest, before.digest, 'the active version after a refusal');
-  check((await card(page, slot).locator('.active').innerText()).includes(before.name), 'the old version stays on the page');
-  await card(page, slot).scrollIntoViewIfNeeded();
-  await page.picture('refused');
-  return body.error.message;
-}
-
-export async function swap({ page, admin, slot, component }) {
-  const before = await admin.active(slot);
-  await card(page, slot).locator('input[type=file]').setInputFiles({ ...COMPONENT, buffer: component });
-  await page.untilTrue('the new version to be active', async () => (await admin.active(slot)).number > before.number);
-  const after = await admin.active(slot);
-  check(after.digest !== before.digest, 'the component uploaded is another one');
-  const active = card(page, slot).locator(`.active[data-version="${after.number}"]`);
-  await active.waitFor();
-  const shown = await active.innerText();
-  for (const part of [after.name, after.version, after.digest.replace('sha256:', '').slice(0, 12)]) check(shown.includes(part), `the slot shows ${part}`);
-  check((await card(page, slot).locator('.earlier').innerText()).includes(before.name), 'the version before stands below');
-  await page.until(`a decision by ${after.name}`, (name) => [...document.querySelectorAll('[data-decision] .policy')].some((cell) => cell.innerText.startsWith(name)), after.name);
-  await page.until(`${after.name} to count decisions`, (number) => Number(document.querySelector(`.active[data-version="${number}"] [data-field="decisions"]`).innerText.replaceAll(',', '')) > 0, String(after.number));
-  await page.picture('swapped', { fullPage: true });
-  return `${before.name} → ${after.name} ${after.version}`;
-}
-
-export async function rollback({ page, admin, slot }) {
-  const before = await admin.active(slot);
-  await card(page, slot).getByRole('button', { name: 'Roll back' }).click();
-  const dialog = page.tab.getByRole('dialog');
-  await dialog.waitFor();
-  check((await dialog.innerText()).includes(before.name), 'the question names what is active');
-  await page.picture('rollback');
-  await dialog.getByRole('button', { name: 'Cancel' }).click();
-  await dialog.waitFor({ state: 'detached' });
-  equal((await admin.active(slot)).digest, before.digest, 'the active version after Cancel');
-  await card(page, slot).getByRole('button', { name: 'Roll back' }).click();
-  await page.tab.getByRole('dialog').getByRole('button', { name: 'Roll back' }).click();
-  await page.untilTrue('the earlier version to be active', async () => (await admin.active(slot)).digest !== before.digest);
-  const after = await admin.active(slot);
-  await page.until('the page to show it', ({ slot, digest }) => document.querySelector(`[data-slot="${slot}"] .active code`)?.title === digest, { slot, digest: after.digest });
-  await page.tab.getByRole('dialog').waitFor({ state: 'detached' });
-  return `${before.name} → ${after.name}`;
 }
 
 export async function outage({ page }) {
@@ -284,7 +236,7 @@ export async function signIn({ page, token }) {
 }
 
 export async function still({ page }) {
-  const shift = await page.layoutShift();
+  const shift = await page.layoutShiftElsewhere();
   check(shift < SHIFT_MAX, `the page moved by less than ${SHIFT_MAX}: ${JSON.stringify(await page.tab.evaluate(() => window.shifts))}`);
   return `layout shift ${shift.toFixed(4)}`;
 }
@@ -305,29 +257,13 @@ export async function narrow({ page }) {
   await page.tab.keyboard.press('Escape');
 }
 
-async function live(page) {
+export async function live(page) {
   await page.until('the connection to be live', () => document.getElementById('connection')?.textContent === 'Live');
 }
 
 async function signInWith(page, token) {
   await page.tab.getByLabel('Admin token').fill(token);
   await page.tab.getByRole('button', { name: 'Sign in' }).click();
-}
-
-function card(page, slot) {
-  return page.tab.locator(`[data-slot="${slot}"]`);
-}
-
-/** Drags a file over the slot and lets it go there. */
-async function drop(page, slot, file) {
-  const carried = await page.tab.evaluateHandle(({ name, text }) => {
-    const transfer = new DataTransfer();
-    transfer.items.add(new File([text], name, { type: 'application/wasm' }));
-    return transfer;
-  }, file);
-  await card(page, slot).dispatchEvent('dragenter', { dataTransfer: carried });
-  check((await card(page, slot).innerText()).includes('Drop to replace'), 'the slot says that it takes the file');
-  await card(page, slot).dispatchEvent('drop', { dataTransfer: carried });
 }
 
 function numberOf(text) {
@@ -338,7 +274,7 @@ async function requestsByReplica(admin) {
   return new Map((await admin.fleet()).regions.flatMap((region) => region.replicas).map((one) => [one.name, one.requests_total]));
 }
 
-function rowsOf(page) {
+export function rowsOf(page) {
   return page.tab.locator('[data-decision]').evaluateAll((rows) => rows.map((row) => {
     const cell = (name) => row.querySelector(`.${name}`).textContent.replaceAll(/\s+/g, ' ').trim();
     return { id: row.dataset.decision, policy: cell('policy'), verdict: cell('verdict'), reason: cell('reason') };
@@ -346,7 +282,7 @@ function rowsOf(page) {
 }
 
 /** Runs in the page: every visible text whose colour stands out less than 4.5 to 1 from what lies behind it. */
-function contrasts() {
+export function contrasts() {
   const canvas = document.createElement('canvas');
   canvas.width = canvas.height = 1;
   const context = canvas.getContext('2d', { willReadFrequently: true });

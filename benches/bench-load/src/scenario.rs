@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use thiserror::Error;
 
 /// Most requests one scenario may send.
@@ -24,6 +25,9 @@ pub struct Scenario {
     pub prompts: Prompts,
     /// Where they are meant to go.
     pub fleet: Fleet,
+    /// For the simulator, which reads the same files; nothing here looks at it.
+    #[serde(default)]
+    pub simulate: IgnoredAny,
 }
 
 /// How many requests, and how they come.
@@ -113,7 +117,7 @@ impl Scenario {
     }
 
     fn fault(&self) -> Option<(&'static str, String)> {
-        let Scenario { name: _, seed: _, traffic, prompts, fleet } = self;
+        let Scenario { name: _, seed: _, traffic, prompts, fleet, simulate: _ } = self;
         let checks = [
             ("traffic.requests", (1..=REQUESTS_MAX).contains(&traffic.requests), format!("1 to {REQUESTS_MAX}")),
             (
@@ -153,6 +157,17 @@ mod tests {
     #[test]
     fn the_shipped_demo_scenario_is_sound() {
         assert_eq!(Scenario::parse(DEMO, "demo.toml").map(|scenario| scenario.name).unwrap(), "demo");
+    }
+
+    #[test]
+    fn the_simulators_scenarios_can_be_played_too() {
+        for (name, text) in [
+            ("shared-prefix", include_str!("../../scenarios/shared-prefix.toml")),
+            ("multi-turn", include_str!("../../scenarios/multi-turn.toml")),
+            ("mixed-tenants", include_str!("../../scenarios/mixed-tenants.toml")),
+        ] {
+            assert_eq!(Scenario::parse(text, name).map(|scenario| scenario.name).unwrap(), name);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::shell::{cargo, read};
+use guest_build::shell::{cargo, read};
 
 /// Who may import which of our crates, as ARCHITECTURE.md draws it. Tests may import more.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -17,12 +17,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("web-ui", &[]),
     ("telemetry", &[]),
     ("bench-load", &[]),
-    ("xtask", &[]),
+    ("guest-build", &[]),
+    ("xtask", &["guest-build"]),
     ("oci-artifact", &[]),
     ("dispatch", &["policy-api"]),
     ("policy-runtime", &["policy-api"]),
     ("policy-simulator", &["dispatch", "policy-api", "policy-runtime", "engine-scheduler", "engine-kv"]),
-    ("policy-cli", &["dispatch", "policy-simulator", "policy-runtime", "policy-api", "oci-artifact"]),
+    ("policy-cli", &["guest-build", "dispatch", "policy-simulator", "policy-runtime", "policy-api", "oci-artifact"]),
     ("bench-micro", &["dispatch", "policy-api", "policy-runtime"]),
     ("engine-scheduler", &["engine-kv"]),
     ("engine-cpu", &["engine-backend"]),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::arrows;
-use crate::shell::{self, cargo, is_there, read, step};
+use guest_build::shell::{self, cargo, is_there, program, read, step};
 
 /// Workspaces of their own: guest code, which is linted and tested on the host too.
 const GUESTS: [&str; 2] = ["sdk/rust/Cargo.toml", "policies-wasm/builtin/Cargo.toml"];
@@ -43,11 +43,14 @@ pub(crate) fn style(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The SDK and the policies' deciding code, on the host.
+/// The SDKs and the policies' deciding code, on the host.
 pub(crate) fn guests(root: &Path) -> anyhow::Result<()> {
-    step("tests of the SDK and the policies");
+    step("tests of the SDKs and the policies");
     for guests in GUESTS {
         shell::run(cargo(root).args(["test", "--quiet", "--workspace", "--manifest-path", guests]))?;
     }
-    Ok(())
+    shell::run(program(&root.join("sdk/js"), "node").args(["--test", "--test-reporter=dot"]))?;
+    shell::run(
+        program(&root.join("sdk/python"), "python3").args(["-m", "unittest", "discover", "--quiet", "-s", "tests"]),
+    )
 }

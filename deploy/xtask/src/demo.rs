@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::shell::{self, cargo, program, step};
 use crate::{policies, ui};
+use guest_build::shell::{self, cargo, program, step};
 
 pub(crate) fn run(root: &Path, flags: &[String]) -> anyhow::Result<()> {
     step("dashboard (1 of 3)");

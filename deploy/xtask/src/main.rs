@@ -4,7 +4,6 @@ mod arrows;
 mod check;
 mod demo;
 mod policies;
-mod shell;
 mod test;
 mod tools;
 mod ui;

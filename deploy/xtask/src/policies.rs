@@ -1,15 +1,12 @@
 //! `cargo xtask policies`: builds the shipped policies to WebAssembly components in policies-wasm/dist.
 
-mod debian;
-mod guest_toolchain;
-
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use anyhow::{Context, bail};
 
-use crate::shell::{run, step};
-use guest_toolchain::{GuestToolchain, TARGET};
+use guest_build::shell::{run, step};
+use guest_build::{GuestToolchain, TARGET};
 
 /// Where the components are put.
 pub(crate) const DIST: &str = "policies-wasm/dist";

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use crate::shell::{self, cargo, step};
 use crate::{check, policies, tools, ui};
+use guest_build::shell::{self, cargo, step};
 
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let tools = tools::install(root)?;
     step("dashboard");
     ui::build(root)?;
     ui::unit_test(root)?;
+    step("tools for policies in TypeScript and Python");
+    guest_build::install()?;
     step("policies");
     print!("{}", policies::build(root)?);
     check::style(root)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::shell::{cargo, is_there, program, read, run, step};
+use guest_build::shell::{cargo, is_there, program, read, run, step};
 
 /// Where the tests find what was installed.
 pub(crate) struct Tools {

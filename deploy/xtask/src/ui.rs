@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::shell::{program, read, run, step};
+use guest_build::shell::{program, read, run, step};
 
 /// The oldest Node that the bundler runs on.
 const NODE_MIN: (u32, u32) = (20, 19);

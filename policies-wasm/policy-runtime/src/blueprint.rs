@@ -9,9 +9,10 @@ use crate::{
     Host, Level,
     instance::{Instance, Scene, Stillborn},
     runtime::Core,
+    self_check::QuietHost,
     slot::Slot,
     state::{State, bounded},
-    stop::{Budget, Stop},
+    stop::Budget,
     wit::Hooks,
 };
 
@@ -28,37 +29,60 @@ pub(crate) struct Blueprint {
 }
 
 impl Blueprint {
-    /// Makes the first instances, at load: what goes wrong with inherited state is the uploader's to know.
-    pub(crate) fn build(&self, core: &Arc<Core>) -> Result<Instance, Stillborn> {
-        let mut instance = Instance::configured(core, self, core.load_budget())?;
-        match self.restore(core, &mut instance, core.load_budget()) {
-            Ok(Ok(())) => Ok(instance),
-            Ok(Err(_refused)) => Instance::configured(core, self, core.load_budget()),
-            Err(stop) => Err(Stillborn::Stopped { during: "restore", stop }),
-        }
-    }
-
-    /// Makes one more while requests run: better without its state than not at all.
+    /// Makes one more instance while requests run: better without its state than not at all.
     pub(crate) fn rebuild(&self, core: &Arc<Core>) -> Result<Instance, Stillborn> {
         let budget = core.instance_budget();
         let mut instance = Instance::configured(core, self, budget)?;
-        match self.restore(core, &mut instance, budget) {
-            Ok(Ok(())) => Ok(instance),
-            Ok(Err(_)) | Err(_) => Instance::configured(core, self, budget),
+        let Some(state) = self.inherited.as_ref().filter(|_| self.mode == Mode::Single) else { return Ok(instance) };
+        match self.restore(core, &mut instance, state, budget) {
+            Ok(()) => Ok(instance),
+            Err(why) => {
+                self.host.log(self.slot.name(), Level::Warn, &format!("the policy starts empty: {why}"));
+                Instance::configured(core, self, budget)
+            }
         }
     }
 
-    /// Hands a `single` policy its predecessor's state, if there is any. A refusal is told to the operator here.
-    fn restore(&self, core: &Arc<Core>, instance: &mut Instance, budget: Budget) -> Result<Result<(), Refused>, Stop> {
-        let Some(bytes) = self.inherited.as_ref().filter(|_| self.mode == Mode::Single) else { return Ok(Ok(())) };
-        let answer = instance.call(budget, Scene::of_host(core), |exports, store| exports.restore(store, bytes))?;
-        let Some(Err(reason)) = answer else { return Ok(Ok(())) };
-        let reason = bounded(&reason, core.limits.message_bytes_max);
-        let line = format!("the policy starts empty: it refuses its predecessor's state: {reason}");
-        self.host.log(self.slot.name(), Level::Warn, &line);
-        Ok(Err(Refused))
+    /// Hands an instance a predecessor's state; or says why it does not take it. It may have taken half then.
+    pub(crate) fn restore(
+        &self,
+        core: &Arc<Core>,
+        instance: &mut Instance,
+        state: &[u8],
+        budget: Budget,
+    ) -> Result<(), String> {
+        let answer = instance.call(budget, Scene::of_host(core), |exports, store| exports.restore(store, state));
+        match answer {
+            Ok(Some(Ok(())) | None) => Ok(()),
+            Ok(Some(Err(reason))) => {
+                let reason = bounded(&reason, core.limits.message_bytes_max);
+                Err(format!("it refuses its predecessor's state: {reason}"))
+            }
+            Err(stop) => Err(format!("its predecessor's state broke it: {}", stop.into_fault())),
+        }
+    }
+
+    /// The same for a component that has no state yet, and a slot that nobody sees.
+    pub(crate) fn unborn(&self, core: &Core) -> Blueprint {
+        let slot = Arc::new(Slot::new(self.slot.name(), &core.limits));
+        Blueprint { slot, inherited: None, ..self.copy() }
+    }
+
+    /// The same with a host that nobody hears.
+    pub(crate) fn quiet(&self) -> Blueprint {
+        Blueprint { host: Arc::new(QuietHost(Arc::clone(&self.host))), ..self.copy() }
+    }
+
+    fn copy(&self) -> Blueprint {
+        let Blueprint { pre, hooks, slot, host, config_json, mode, inherited } = self;
+        Blueprint {
+            pre: pre.clone(),
+            hooks: Arc::clone(hooks),
+            slot: Arc::clone(slot),
+            host: Arc::clone(host),
+            config_json: config_json.clone(),
+            mode: *mode,
+            inherited: inherited.clone(),
+        }
     }
 }
-
-/// The policy did not take the state it was handed.
-struct Refused;

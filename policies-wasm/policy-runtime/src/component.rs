@@ -4,19 +4,23 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
 };
 
 use policy_api::{
-    Admission, Answer, Call, Denial, Description, Event, FleetView, Hook, Mode, Placement, Policy, PolicyFault, Words,
+    Admission, Answer, Call, Denial, Description, Event, FleetView, Hook, Placement, Policy, PolicyFault, Words,
 };
 use wasmtime::Store;
 
 use crate::{
     blueprint::Blueprint,
+    handover::Lineage,
     instance::{Instance, Scene},
-    pool::{Instances, Pool},
+    pool::{Instances, Loan, Pool},
     runtime::Core,
     self_check::check_denial,
     state::{State, bounded},
@@ -34,6 +38,20 @@ pub struct Component {
     bytes: usize,
     faults: FaultCounters,
     observed: AtomicU64,
+    lineage: Arc<Lineage>,
+    /// A successor has what it knew, and answers for it.
+    retired: AtomicBool,
+}
+
+/// What a component is made of.
+pub(crate) struct Parts {
+    pub(crate) core: Arc<Core>,
+    pub(crate) blueprint: Blueprint,
+    pub(crate) pool: Pool,
+    pub(crate) description: Description,
+    pub(crate) digest: String,
+    pub(crate) bytes: usize,
+    pub(crate) lineage: Arc<Lineage>,
 }
 
 /// How often a component failed, by kind, since it was loaded.
@@ -64,16 +82,20 @@ struct FaultCounters {
 }
 
 impl Component {
-    pub(crate) fn new(
-        core: Arc<Core>,
-        blueprint: Blueprint,
-        pool: Pool,
-        description: Description,
-        digest: String,
-        bytes: usize,
-    ) -> Component {
-        let (faults, observed) = (FaultCounters::default(), AtomicU64::new(0));
-        Component { core, blueprint, pool, description, digest, bytes, faults, observed }
+    pub(crate) fn new(parts: Parts) -> Component {
+        let Parts { core, blueprint, pool, description, digest, bytes, lineage } = parts;
+        Component {
+            core,
+            blueprint,
+            pool,
+            description,
+            digest,
+            bytes,
+            faults: FaultCounters::default(),
+            observed: AtomicU64::new(0),
+            lineage,
+            retired: AtomicBool::new(false),
+        }
     }
 
     /// `sha256:` and the digest of the component's bytes.
@@ -105,10 +127,35 @@ impl Component {
         self.pool.now()
     }
 
-    /// The policy's state, for a successor or a shutdown.
+    /// The configuration that it was given, a JSON object.
+    pub fn config_json(&self) -> &str {
+        &self.blueprint.config_json
+    }
+
+    /// The policy's state, for a shutdown.
     pub fn snapshot(&self) -> Result<Vec<u8>, PolicyFault> {
         let scene = Scene::of_host(&self.core);
         let (bytes, _) = self.ask(Hook::Snapshot, self.core.snapshot_budget(), scene, Exports::snapshot)?;
+        self.checked_snapshot(bytes)
+    }
+
+    /// The one instance, out of service from here on, and what it knows.
+    pub(crate) fn withdraw(&self) -> Result<(Loan<'_>, Vec<u8>), PolicyFault> {
+        let mut loan = self.pool.lend(&*self.core.host).ok_or_else(|| self.counted(PolicyFault::NoInstance))?;
+        let make = || self.blueprint.rebuild(&self.core).map_err(|error| self.stopped(error.into_stop()));
+        let instance: &mut Instance = loan.instance(make)?;
+        let (budget, scene) = (self.core.snapshot_budget(), Scene::of_host(&self.core));
+        let bytes = instance.call(budget, scene, Exports::snapshot).map_err(|stop| self.stopped(stop))?;
+        match bytes.ok_or(PolicyFault::NoHook { hook: Hook::Snapshot }).and_then(|bytes| self.checked_snapshot(bytes)) {
+            Ok(bytes) => Ok((loan, bytes)),
+            Err(fault) => {
+                loan.give_back();
+                Err(fault)
+            }
+        }
+    }
+
+    fn checked_snapshot(&self, bytes: Vec<u8>) -> Result<Vec<u8>, PolicyFault> {
         let bytes_max = self.core.limits.snapshot_bytes_max;
         if bytes.len() > bytes_max {
             let message = format!("a snapshot of {} bytes; at most {bytes_max} are allowed", bytes.len());
@@ -117,10 +164,30 @@ impl Component {
         Ok(bytes)
     }
 
-    /// A predecessor that cannot say what it knows must not keep its successor from starting.
-    pub(crate) fn snapshot_for_successor(&self) -> Option<Vec<u8>> {
-        let keeps_state = self.description.mode == Mode::Single && self.description.has(Hook::Snapshot);
-        if keeps_state { self.snapshot().ok() } else { None }
+    /// From here on the heir answers.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Release);
+    }
+
+    /// Who answers in its place, once it is retired.
+    fn heir(&self) -> Option<Arc<Component>> {
+        if self.retired.load(Acquire) { self.lineage.heir() } else { None }
+    }
+
+    pub(crate) fn lineage(&self) -> &Arc<Lineage> {
+        &self.lineage
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn blueprint(&self) -> &Blueprint {
+        &self.blueprint
+    }
+
+    pub(crate) fn description(&self) -> &Description {
+        &self.description
     }
 
     /// Asks one hook on an instance of the pool; what it answers and what else it said.
@@ -134,7 +201,16 @@ impl Component {
         if !self.description.has(hook) {
             return Err(PolicyFault::NoHook { hook });
         }
-        let mut loan = self.pool.lend(&*self.core.host).ok_or_else(|| self.counted(PolicyFault::NoInstance))?;
+        if let Some(heir) = self.heir() {
+            return heir.ask(hook, budget, scene, call);
+        }
+        let loan = self.pool.lend(&*self.core.host);
+        // Its successor may have come while this call waited.
+        if let Some(heir) = self.heir() {
+            loan.into_iter().for_each(Loan::give_back);
+            return heir.ask(hook, budget, scene, call);
+        }
+        let mut loan = loan.ok_or_else(|| self.counted(PolicyFault::NoInstance))?;
         let make = || self.blueprint.rebuild(&self.core).map_err(|error| self.stopped(error.into_stop()));
         let instance: &mut Instance = loan.instance(make)?;
         let answer = instance.call(budget, scene, call).map_err(|stop| self.stopped(stop))?;

@@ -57,11 +57,11 @@ impl Instance {
         let state = State::new(Arc::clone(&blueprint.slot), Arc::clone(&blueprint.host), Arc::clone(&core.limits));
         let mut store = Store::new(&core.engine, state);
         store.limiter(|state| state);
-        if budget.fuel_max.is_none() {
+        if core.ticker.is_some() {
             store.epoch_deadline_callback(|context| deadline::passed(context.data().deadline()));
         }
         let running = core.ticker.as_ref().map(|ticker| ticker.running());
-        arm(&mut store, budget);
+        arm(core, &mut store, budget);
         let instance = blueprint.pre.instantiate(&mut store).map_err(|error| {
             let stop = Stop::of(&error, store.data(), budget);
             Stillborn::Stopped { during: "its start", stop }
@@ -94,7 +94,7 @@ impl Instance {
         let Instance { core, store, exports } = self;
         let _running = core.ticker.as_ref().map(|ticker| ticker.running());
         store.data_mut().enter(scene.now_ms, scene.facts, scene.fleet, scene.chance_key);
-        arm(store, budget);
+        arm(core, store, budget);
         let answer = hook(exports, store);
         store.data_mut().leave();
         if let Some(fuel_max) = budget.fuel_max {
@@ -111,13 +111,13 @@ impl Instance {
 }
 
 /// Before every call: an epoch's deadline counts from now, and so does a tank.
-fn arm(store: &mut Store<State>, budget: Budget) {
-    match budget.fuel_max {
-        None => {
-            store.data().deadline().begin(budget.deadline_ms);
-            store.set_epoch_deadline(u64::from(budget.deadline_ms.max(1)));
-        }
-        Some(fuel_max) => store.set_fuel(fuel_max).expect("the engine meters fuel whenever a budget has some"),
+fn arm(core: &Core, store: &mut Store<State>, budget: Budget) {
+    if core.ticker.is_some() {
+        store.data().deadline().begin(budget.deadline_ms);
+        store.set_epoch_deadline(u64::from(budget.deadline_ms.max(1)));
+    }
+    if let Some(fuel_max) = budget.fuel_max {
+        store.set_fuel(fuel_max).expect("the engine meters fuel whenever a budget has some");
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Limits {
     /// `None`: deadlines guard the calls (a proxy). `Some`: this much fuel guards each call instead of the deadlines,
     /// so that a run replays exactly (a simulator).
     pub fuel_max: Option<u64>,
+    /// With `fuel_max`, the deadlines guard each call as well: a proxy that wants to know what calls cost.
+    pub deadlines_beside_fuel: bool,
     /// Fuel of each call made while loading, where `fuel_max` is set.
     pub load_fuel_max: u64,
     /// Instances of one pooled component.
@@ -80,7 +82,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            component_bytes_max: 16 << 20,
+            component_bytes_max: 32 << 20,
             memory_bytes_max: 64 << 20,
             table_elements_max: 100_000,
             call_deadline_ms: 5,
@@ -88,6 +90,7 @@ impl Default for Limits {
             instance_deadline_ms: 100,
             snapshot_deadline_ms: 200,
             fuel_max: None,
+            deadlines_beside_fuel: false,
             load_fuel_max: 1_000_000_000,
             instances_max: 64,
             instances_ready: 4,
@@ -114,6 +117,23 @@ impl Default for Limits {
             prefix_blocks_max: 1 << 18,
             prefix_blocks_per_call_max: 4096,
             snapshot_bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// What guards a call.
+pub(crate) enum Meter {
+    Deadlines,
+    Fuel,
+    Both,
+}
+
+impl Limits {
+    pub(crate) fn meter(&self) -> Meter {
+        match (self.fuel_max, self.deadlines_beside_fuel) {
+            (None, _) => Meter::Deadlines,
+            (Some(_), false) => Meter::Fuel,
+            (Some(_), true) => Meter::Both,
         }
     }
 }

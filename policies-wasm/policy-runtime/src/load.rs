@@ -1,19 +1,19 @@
-//! Turns uploaded bytes into a component that is ready for its first call, or into a sentence that says why not.
+//! Turns uploaded bytes into a component that is ready to take its predecessor's place, or into a sentence that says
+//! why not.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc};
 
 use policy_api::{Description, Mode};
 use sha2::{Digest, Sha256};
 use wasmtime::component;
 
 use crate::{
-    Component, LoadError,
+    LoadError, Prepared,
     blueprint::Blueprint,
     contract,
     instance::{Instance, Scene},
-    pool::{Pool, PoolBounds},
     runtime::Core,
-    self_check::{self, QuietHost},
+    schema, self_check,
     slot::Slot,
     state::bounded,
     wit::{Described, Hooks},
@@ -24,7 +24,6 @@ pub(crate) struct Upload<'a> {
     pub(crate) slot: &'a str,
     pub(crate) component: &'a [u8],
     pub(crate) config_json: &'a str,
-    pub(crate) predecessor: Option<&'a Component>,
 }
 
 /// Characters of a policy's name and of its version.
@@ -33,15 +32,23 @@ const NAME_CHARS_MAX: usize = 64;
 const SCHEMA_BYTES_MAX: usize = 64 << 10;
 
 /// Each step refuses what no later step should see.
-pub(crate) fn load(core: &Arc<Core>, upload: &Upload<'_>) -> Result<Component, LoadError> {
+pub(crate) fn prepare(core: &Arc<Core>, upload: &Upload<'_>) -> Result<Prepared, LoadError> {
     let compiled = compiled(core, upload.component)?;
     let exported = contract::check(&core.engine, &compiled)?;
     let mut blueprint = blueprint(core, upload, &compiled, &exported)?;
-    let description = describe(core, &blueprint)?;
+    let description = describe(core, &blueprint.quiet())?;
     blueprint.mode = description.mode;
-    check_config(&blueprint)?;
-    self_check::run(core, &blueprint, &description)?;
-    live(core, upload, blueprint, description)
+    checked_config(&blueprint)?;
+    schema::check(&description.config_schema, &blueprint.config_json)?;
+    self_check::run(core, &blueprint.quiet(), &description)?;
+    Ok(Prepared {
+        core: Arc::clone(core),
+        slot: upload.slot.to_owned(),
+        blueprint,
+        description,
+        digest: digest_of(upload.component),
+        bytes: upload.component.len(),
+    })
 }
 
 /// Bytes that are a component, compiled.
@@ -72,7 +79,7 @@ fn compile(core: &Core, bytes: &[u8]) -> Result<component::Component, LoadError>
     })
 }
 
-/// Links the component, for now with a slot and a host of its own, so that trying it out leaves no trace.
+/// Links the component, for now with a slot of its own, so that trying it out leaves no trace.
 fn blueprint(
     core: &Core,
     upload: &Upload<'_>,
@@ -88,14 +95,14 @@ fn blueprint(
         pre,
         hooks: Arc::new(hooks),
         slot: Arc::new(Slot::new(upload.slot, &core.limits)),
-        host: Arc::new(QuietHost(Arc::clone(&core.host))),
+        host: Arc::clone(&core.host),
         config_json: checked_json(upload.config_json)?,
         mode: Mode::Pooled,
         inherited: None,
     })
 }
 
-fn checked_json(json: &str) -> Result<String, LoadError> {
+pub(crate) fn checked_json(json: &str) -> Result<String, LoadError> {
     if json.trim().is_empty() {
         return Ok("{}".to_owned());
     }
@@ -107,7 +114,7 @@ fn checked_json(json: &str) -> Result<String, LoadError> {
 }
 
 /// A configuration for a policy that reads none is a mistake that would go unnoticed.
-fn check_config(blueprint: &Blueprint) -> Result<(), LoadError> {
+pub(crate) fn checked_config(blueprint: &Blueprint) -> Result<(), LoadError> {
     let takes_one = blueprint.hooks.list().contains(&policy_api::Hook::Configure);
     if takes_one || blueprint.config_json.chars().all(|char| char.is_whitespace() || "{}".contains(char)) {
         return Ok(());
@@ -153,39 +160,6 @@ fn check_word(field: &str, word: &str) -> Result<(), LoadError> {
     }
     let message = format!("{field} must be 1 to {NAME_CHARS_MAX} letters, digits, `-`, `_`, `.` or `+`");
     Err(LoadError::BadDescription { message })
-}
-
-/// Gives the blueprint its real slot and host, takes over the predecessor's state and fills the pool.
-fn live(
-    core: &Arc<Core>,
-    upload: &Upload<'_>,
-    tried: Blueprint,
-    description: Description,
-) -> Result<Component, LoadError> {
-    let slot = core.slot(upload.slot)?;
-    let inherited = match (description.mode, upload.predecessor) {
-        (Mode::Single, Some(predecessor)) => predecessor.snapshot_for_successor(),
-        _ => None,
-    };
-    let blueprint = Blueprint { slot, host: Arc::clone(&core.host), inherited, ..tried };
-    let limits = &core.limits;
-    let (instances_max, ready, wait_ms) = match description.mode {
-        Mode::Pooled => {
-            let ready = limits.instances_ready.clamp(1, limits.instances_max.max(1));
-            (limits.instances_max, ready, limits.instance_wait_ms)
-        }
-        Mode::Single => (1, 1, limits.single_wait_ms),
-    };
-    let pool = Pool::new(PoolBounds {
-        instances_max,
-        waiters_max: limits.instance_waiters_max,
-        wait: Duration::from_millis(u64::from(wait_ms)),
-    });
-    for _ in 0..ready {
-        pool.stock(blueprint.build(core).map_err(|error| error.into_load_error())?);
-    }
-    let (digest, bytes) = (digest_of(upload.component), upload.component.len());
-    Ok(Component::new(Arc::clone(core), blueprint, pool, description, digest, bytes))
 }
 
 fn digest_of(bytes: &[u8]) -> String {

@@ -9,7 +9,8 @@ use std::{
 use wasmtime::{Config, Engine, component::Linker};
 
 use crate::{
-    Component, Host, Limits, LoadError, Shape, inspect,
+    Component, Host, Limits, LoadError, Prepared, Shape, inspect,
+    limits::Meter,
     load::{self, Upload},
     slot::{Slot, SlotUse, lock},
     state::State,
@@ -41,9 +42,11 @@ impl Runtime {
         let engine = Engine::new(&config(&limits)).map_err(|error| internal("make an engine", &error))?;
         let mut linker = Linker::new(&engine);
         wit::add_to_linker(&mut linker).map_err(|error| internal("offer the contract's imports", &error))?;
-        let ticker = match limits.fuel_max {
-            Some(_) => None,
-            None => Some(Ticker::start(&engine).map_err(|error| internal("start the epochs' thread", &error))?),
+        let ticker = match limits.meter() {
+            Meter::Fuel => None,
+            Meter::Deadlines | Meter::Both => {
+                Some(Ticker::start(&engine).map_err(|error| internal("start the epochs' thread", &error))?)
+            }
         };
         let limits = Arc::new(limits);
         Ok(Runtime { core: Arc::new(Core { limits, host, seed, engine, linker, ticker, slots: Mutex::default() }) })
@@ -62,7 +65,16 @@ impl Runtime {
         config_json: &str,
         predecessor: Option<&Component>,
     ) -> Result<Component, LoadError> {
-        load::load(&self.core, &Upload { slot, component, config_json, predecessor })
+        let (component, handover) = self.prepare(slot, component, config_json)?.take_over(predecessor)?;
+        // The predecessor goes on beside it; who replaces one under load prepares, takes over, publishes and finishes.
+        drop(handover);
+        Ok(component)
+    }
+
+    /// The first half of [`Runtime::load`], up to where a predecessor is needed: compiles, checks, instantiates,
+    /// configures and tries out a component. Blocking CPU work.
+    pub fn prepare(&self, slot: &str, component: &[u8], config_json: &str) -> Result<Prepared, LoadError> {
+        load::prepare(&self.core, &Upload { slot, component, config_json })
     }
 
     /// Compiles a component and says what it imports and exports; runs nothing of it.
@@ -135,10 +147,11 @@ fn config(limits: &Limits) -> Config {
     let mut config = Config::new();
     config.concurrency_support(false);
     config.wasm_backtrace_max_frames(None);
-    match limits.fuel_max {
+    match limits.meter() {
         // Where fuel is the meter a run must replay on any machine; these two differ between machines.
-        Some(_) => config.consume_fuel(true).cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true),
-        None => config.epoch_interruption(true),
+        Meter::Fuel => config.consume_fuel(true).cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true),
+        Meter::Deadlines => config.epoch_interruption(true),
+        Meter::Both => config.consume_fuel(true).epoch_interruption(true),
     };
     config
 }

@@ -68,8 +68,12 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/admin/v1/decisions", get(decisions))
         .route("/admin/v1/policies", get(policies::list))
         .route("/admin/v1/policies/{slot}", put(policies::put).delete(policies::remove))
+        .route("/admin/v1/policies/{slot}/config", get(policies::config).put(policies::configure))
+        .route("/admin/v1/policies/{slot}/activate", post(policies::activate))
+        .route("/admin/v1/policies/{slot}/promote", post(policies::promote))
         .route("/admin/v1/policies/{slot}/pull", post(sources::pull))
         .route("/admin/v1/policies/{slot}/rollback", post(policies::roll_back))
+        .route("/admin/v1/policies/{slot}/versions/{number}/component", get(policies::component))
         .route("/admin/v1/events", get(events::events))
         .route_layer(middleware::from_fn_with_state(proxy.clone(), gate::gate));
     Router::new()

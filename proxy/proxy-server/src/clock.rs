@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use dispatch::Stopwatch;
+
 /// A monotonic clock that also knows what the wall said when it was started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
@@ -31,6 +33,12 @@ impl Clock {
 
     pub fn start_unix_ms(&self) -> u64 {
         self.start_unix_ms
+    }
+}
+
+impl Stopwatch for Clock {
+    fn now_ns(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
     }
 }
 

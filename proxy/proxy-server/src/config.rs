@@ -3,14 +3,16 @@
 mod file;
 mod limits;
 mod oci;
+mod policies;
 mod signing;
 mod tenants;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use dispatch::OnError;
+use dispatch::{Budget, OnError, Quarantine, Scope};
 use http::HeaderName;
 use policy_api::RegionId;
 use thiserror::Error;
@@ -19,8 +21,8 @@ use crate::base_url::BaseUrl;
 use crate::policies::{Place, Signing};
 use file::ConfigFile;
 
-pub(crate) use file::{SLOT_NAME, is_slot_name};
 pub(crate) use oci::Oci;
+pub(crate) use policies::{SLOT_NAME, is_slot_name};
 pub(crate) use tenants::{Tenant, Tenants};
 
 pub use limits::Limits;
@@ -37,6 +39,8 @@ pub struct Config {
     pub(crate) replicas: Vec<Replica>,
     pub(crate) regions: Vec<Region>,
     pub(crate) policies: Vec<PolicySlot>,
+    /// A folder whose components are loaded as they change.
+    pub(crate) watch: Option<PathBuf>,
     pub(crate) policy_headers: Vec<HeaderName>,
     pub(crate) tenants: Tenants,
     pub(crate) oci: Oci,
@@ -81,7 +85,17 @@ pub(crate) struct PolicySlot {
     pub slot: String,
     pub component: Place,
     pub config_json: String,
-    pub on_error: Option<OnError>,
+    pub rules: SlotRules,
+}
+
+/// What holds for all versions of a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SlotRules {
+    pub scope: Arc<Scope>,
+    pub on_admit_error: OnError,
+    pub on_place_error: OnError,
+    pub budget: Budget,
+    pub quarantine: Quarantine,
 }
 
 /// PEM files of the listeners' certificate.

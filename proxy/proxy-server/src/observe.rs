@@ -1,8 +1,10 @@
 //! Tells policies what happened, in batches, off the data path.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dispatch::Scope;
 use policy_api::{Event, Hook};
 use prometheus::IntCounter;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -67,12 +69,30 @@ pub(crate) async fn observe(proxy: Arc<Proxy>, mut queue: Receiver<Event>) {
 
 fn tell(proxy: &Proxy, events: &[Event]) {
     let fleet = proxy.fleet.now(proxy.looking()).all.clone();
-    let chain = proxy.policies.chain();
-    for link in chain.links().filter(|link| link.has(Hook::Observe)) {
-        if let Err(fault) = link.policy.observe(proxy.clock.now_ms(), &fleet, events) {
-            tracing::warn!(slot = link.author.slot, %fault, "policy fault in observe");
-            link.tally.count_fault(&dispatch::FaultKind::NoVerdict(fault));
-            proxy.metrics.policy_faults.with_label_values(&[&link.author.slot]).inc();
+    for stage in proxy.policies.chain().stages() {
+        let about = within(&stage.scope, events);
+        if about.is_empty() {
+            continue;
         }
+        // A canary hears the same: when it is promoted it must know what there is to know.
+        for link in stage.links().filter(|link| link.has(Hook::Observe) && !link.is_quarantined) {
+            let (began, now_ms) = (proxy.clock.now(), proxy.clock.now_ms());
+            let told = link.policy.observe(now_ms, &fleet, &about);
+            link.tally.count_call(began.elapsed().as_nanos() as u64, None);
+            if let Err(fault) = told {
+                tracing::warn!(slot = link.author.slot, %fault, "policy fault in observe");
+                link.tally.count_fault(&dispatch::FaultKind::NoVerdict(fault));
+                proxy.metrics.policy_faults.with_label_values(&[&link.author.slot]).inc();
+                proxy.policies.look_soon();
+            }
+        }
+    }
+}
+
+/// The events that a slot's policies are to hear of: those of requests they may be asked about, and of replicas.
+fn within<'a>(scope: &Scope, events: &'a [Event]) -> Cow<'a, [Event]> {
+    match scope.is_everything() {
+        true => Cow::Borrowed(events),
+        false => Cow::Owned(events.iter().filter(|event| scope.includes_event(event)).cloned().collect()),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::fleet::{Fleet, poll_peer, poll_replica};
 use crate::listen::{Bounds, Port, bind, tls};
 use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
-use crate::policies::{Policies, Sources};
+use crate::policies::{Folder, Policies, Sources, watch, watch_folder};
 use crate::proxy::{Parts, Proxy};
 use crate::tasks::Tasks;
 
@@ -62,7 +63,15 @@ pub fn check(config: &Config) -> Result<(), Error> {
     config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
     let loaded = Policies::start(&config.policies, &sources(config), &config.limits, clock, &metrics, rand::random());
-    loaded.map(drop).map_err(|error| Error::Policy(error.to_string()))
+    loaded.map_err(|error| Error::Policy(error.to_string()))?;
+    watched(config.watch.as_deref()).map(drop)
+}
+
+/// The folder of policies that is watched, if one is.
+fn watched(path: Option<&Path>) -> Result<Option<Folder>, Error> {
+    let Some(path) = path else { return Ok(None) };
+    let wrong = |error| Error::Policy(format!("cannot watch {} (`policies.watch`): {error}", path.display()));
+    Folder::watch(path).map(Some).map_err(wrong)
 }
 
 /// Runs a proxy until `shutdown` ends, then lets requests in flight finish within `limits.drain_ms_max`. `ready` is
@@ -116,6 +125,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     let clock = Clock::start();
     let metrics = Metrics::new();
     let fleet = Fleet::new(&config);
+    let folder = watched(config.watch.as_deref())?;
     let sources = Arc::new(sources(&config));
     let Config { region, data_url, admin_token, policies, policy_headers, tenants, limits, .. } = config;
     let from = sources.clone();
@@ -125,7 +135,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     })
     .await
     .map_err(|error| Error::Policy(error.to_string()))?;
-    let policies = policies.map_err(|error| Error::Policy(error.to_string()))?;
+    let policies = Arc::new(policies.map_err(|error| Error::Policy(error.to_string()))?);
     let (observer, events) = Observer::new(limits.events_max, metrics.events_dropped.clone());
     let parts = Parts {
         region,
@@ -150,6 +160,11 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         tasks.spawn(format!("poll region {}", peer.name), poll_peer(proxy.clone(), peer.clone()));
     }
     tasks.spawn("observe", observe(proxy.clone(), events));
+    tasks.spawn("watch policies", watch(proxy.policies.clone()));
+    if let Some(folder) = folder {
+        tasks
+            .spawn("watch the folder of policies", watch_folder(proxy.policies.clone(), proxy.sources.clone(), folder));
+    }
     tasks.spawn("traffic", tick(proxy.clone()));
     Ok(proxy)
 }

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 
 /// The proxy's background tasks.
 pub(crate) struct Tasks {
@@ -17,14 +17,6 @@ pub(crate) struct Tasks {
 /// Tells a task, a connection or a stream that the proxy is stopping.
 #[derive(Clone, Debug)]
 pub(crate) struct Stopping(watch::Receiver<bool>);
-
-/// Runs a piece of a request's work that must not end half-way, though its client may leave. The caller bounds how many
-/// there are at a time, and bounds each.
-pub(crate) async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, JoinError> {
-    tokio::spawn(work).await
-}
 
 impl Tasks {
     pub fn new() -> Tasks {

@@ -1,6 +1,11 @@
 //! The verbs of `headworks policy`: what an author does with a policy before, and an operator after, it runs.
 
+mod bench;
+mod build;
 mod check;
+mod new;
+mod simulate;
+mod test;
 
 mod push;
 mod sign;
@@ -15,8 +20,18 @@ use clap::Subcommand;
 /// One verb.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Make a folder with a policy that builds at once
+    New(new::Args),
+    /// Build a policy's folder to a component
+    Build(build::Args),
     /// Load a component as the proxy would: say who it is and what it needs, or why it is refused
     Check(check::Args),
+    /// Play table tests against a component
+    Test(test::Args),
+    /// Measure what a component's decisions cost
+    Bench(bench::Args),
+    /// Play a scenario with policies side by side, in simulated time
+    Simulate(simulate::Args),
     /// Hand a component to a running proxy, to a registry, or to the one through the other
     Push(push::Args),
     /// List a proxy's slots and their versions
@@ -38,7 +53,12 @@ pub enum Verb {
 /// Does what the verb says. What it prints goes to stdout; why it could not is the error.
 pub fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
+        Verb::New(args) => new::run(args),
+        Verb::Build(args) => build::run(args),
         Verb::Check(args) => check::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Simulate(args) => simulate::run(&args),
         Verb::Push(args) => push::run(&args),
         Verb::List(args) => slots::list(&args),
         Verb::Activate(args) => slots::activate(&args),

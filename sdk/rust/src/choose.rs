@@ -31,11 +31,15 @@ mod tests {
     #[track_caller]
     fn check(keys: &[u32], draw: Option<u32>, expected: Option<usize>) {
         let mut drawn = None;
-        let row = least(0..keys.len(), |row| keys[row], |bound| {
-            drawn = draw;
-            assert!(draw.is_some_and(|draw| draw < bound));
-            draw.unwrap_or_default()
-        });
+        let row = least(
+            0..keys.len(),
+            |row| keys[row],
+            |bound| {
+                drawn = draw;
+                assert!(draw.is_some_and(|draw| draw < bound));
+                draw.unwrap_or_default()
+            },
+        );
         assert_eq!((row, drawn), (expected, draw));
     }
 

@@ -1,6 +1,10 @@
-//! A mirror of the fleet: each column fetched when first looked at, and again only after the fleet changed.
+//! A mirror of the fleet: a column is fetched when first looked at. After the fleet changed, all that this instance ever
+//! looked at come in one call, which costs less than a call for each.
 
-use std::{cell::OnceCell, ops::Range};
+use std::{
+    cell::{Cell, OnceCell},
+    ops::Range,
+};
 
 use crate::bindings::senses::headworks::policy::{fleet as wit, regions as wit_regions};
 
@@ -8,8 +12,25 @@ use crate::bindings::senses::headworks::policy::{fleet as wit, regions as wit_re
 #[derive(Debug, Default)]
 pub struct Fleet {
     version: Option<u64>,
-    columns: [OnceCell<Vec<u32>>; 15],
+    /// The columns that came in one call.
+    together: Together,
+    /// Those that were looked at for the first time since.
+    single: [OnceCell<Vec<u32>>; FIELDS],
+    /// All that were ever looked at, as a set of bits.
+    wanted: Cell<u16>,
+    takers: OnceCell<Vec<usize>>,
     regions: Regions,
+}
+
+const FIELDS: usize = 15;
+
+/// Some columns, one after another in the order of their fields.
+#[derive(Debug, Default)]
+struct Together {
+    /// Which, as a set of bits.
+    fields: u16,
+    columns: Vec<u32>,
+    rows: usize,
 }
 
 /// The regions, one column per field.
@@ -75,8 +96,8 @@ impl Fleet {
     pub fn of(replicas: &[Replica], regions: &[Region]) -> Fleet {
         let column = |field: fn(&Replica) -> u32| OnceCell::from(replicas.iter().map(field).collect::<Vec<u32>>());
         Fleet {
-            version: None,
-            columns: [
+            regions: Regions::of(regions),
+            single: [
                 column(|replica| replica.id),
                 column(|replica| replica.region),
                 column(|replica| replica.running),
@@ -93,7 +114,7 @@ impl Fleet {
                 column(|replica| replica.weight),
                 column(|replica| replica.prefill_tokens),
             ],
-            regions: Regions::of(regions),
+            ..Fleet::default()
         }
     }
 
@@ -155,17 +176,64 @@ impl Fleet {
         self.health()[row] == Health::Healthy as u32 && self.draining()[row] == 0
     }
 
-    /// Forgets every column when the host's fleet has changed.
+    /// The rows of the replicas that may be given a new request, in order. Found once for each version of the fleet.
+    pub fn takers(&self) -> &[usize] {
+        self.takers.get_or_init(|| {
+            let states = self.health().iter().zip(self.draining()).enumerate();
+            let takes_work = |health: u32, draining: u32| health == Health::Healthy as u32 && draining == 0;
+            states.filter(|(_, (health, draining))| takes_work(**health, **draining)).map(|(row, _)| row).collect()
+        })
+    }
+
+    /// Fetches anew what was looked at before, when the host's fleet has changed.
     pub(crate) fn refresh(&mut self) {
         let version = Some(wit::version());
-        if self.version != version {
-            *self = Fleet { version, ..Fleet::default() };
+        if self.version == version {
+            return;
         }
+        self.version = version;
+        let fields = self.wanted.get();
+        for single in &mut self.single {
+            single.take();
+        }
+        self.takers.take();
+        self.regions = Regions::default();
+        self.together = match fields {
+            0 => Together::default(),
+            _ => Together::of(fields, wit::columns(wit::Fields::from_bits_retain(fields))),
+        };
     }
 
     fn column(&self, field: wit::Field) -> &[u32] {
-        self.columns[field as usize].get_or_init(|| wit::column(field))
+        if let Some(column) = self.together.column(bit(field)) {
+            return column;
+        }
+        self.single[field as usize].get_or_init(|| {
+            self.wanted.set(self.wanted.get() | bit(field));
+            wit::column(field)
+        })
     }
+}
+
+impl Together {
+    fn of(fields: u16, columns: Vec<u32>) -> Together {
+        let rows = columns.len() / fields.count_ones() as usize;
+        Together { fields, columns, rows }
+    }
+
+    fn column(&self, bit: u16) -> Option<&[u32]> {
+        if self.fields & bit == 0 {
+            return None;
+        }
+        let before = self.fields & (bit - 1);
+        let start = before.count_ones() as usize * self.rows;
+        Some(&self.columns[start..start + self.rows])
+    }
+}
+
+/// This field's place in a set of fields, which the contract lists in the same order.
+fn bit(field: wit::Field) -> u16 {
+    1 << field as u8
 }
 
 impl Regions {
@@ -275,6 +343,27 @@ mod tests {
     }
 
     #[test]
+    fn each_field_has_the_flag_of_its_name() {
+        let check = |field, flag| assert_eq!(wit::Fields::from_bits_retain(bit(field)), flag);
+        check(wit::Field::Id, wit::Fields::ID);
+        check(wit::Field::Health, wit::Fields::HEALTH);
+        check(wit::Field::PrefillTokens, wit::Fields::PREFILL_TOKENS);
+        assert_eq!(wit::Field::PrefillTokens as usize + 1, FIELDS);
+    }
+
+    #[test]
+    fn columns_that_came_together_are_told_apart() {
+        let [id, running, waiting, health] =
+            [wit::Field::Id, wit::Field::Running, wit::Field::Waiting, wit::Field::Health].map(bit);
+        let together = Together::of(id | waiting | health, vec![1, 2, 30, 40, 5, 6]);
+        assert_eq!(together.column(id), Some(&[1, 2][..]));
+        assert_eq!(together.column(waiting), Some(&[30, 40][..]));
+        assert_eq!(together.column(health), Some(&[5, 6][..]));
+        assert_eq!(together.column(running), None);
+        assert_eq!(Together::of(id | waiting, vec![]).column(waiting), Some(&[][..]), "of no replicas");
+    }
+
+    #[test]
     fn only_a_healthy_replica_that_stays_takes_work() {
         let fleet = Fleet::of(
             &[
@@ -287,5 +376,6 @@ mod tests {
         );
         let takers: Vec<usize> = fleet.rows().filter(|row| fleet.takes_work(*row)).collect();
         assert_eq!(takers, [0]);
+        assert_eq!(fleet.takers(), takers);
     }
 }

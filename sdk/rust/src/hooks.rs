@@ -6,7 +6,9 @@ pub use bindings::{
     admitting::exports::headworks::policy::admit::Admission,
     configured::exports::headworks::policy::configure::Refusal,
     described::exports::headworks::policy::describe::Mode,
-    observing::exports::headworks::policy::observe::{Ended, Event, Failed, Failure, FirstToken, Outcome, Started, Subject},
+    observing::exports::headworks::policy::observe::{
+        Ended, Event, Failed, Failure, FirstToken, Outcome, Started, Subject,
+    },
     placing::exports::headworks::policy::place::Placement,
     senses::headworks::policy::types::{Denial, Usage},
 };

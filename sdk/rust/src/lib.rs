@@ -39,6 +39,7 @@ mod fleet;
 mod hash;
 mod hooks;
 mod prefix;
+mod reason;
 mod refuse;
 mod request;
 mod senses;
@@ -55,5 +56,6 @@ pub use hooks::{
     Placement, Policy, Refusal, Snapshot, Started, Subject, Usage,
 };
 pub use prefix::{BLOCK_BYTES, Prefix};
+pub use reason::Reason;
 pub use request::{Facts, Hashes, Request};
 pub use senses::{buckets, chance, clock, log, prefix_index, reply, store, telemetry};

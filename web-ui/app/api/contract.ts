@@ -65,26 +65,92 @@ export interface Traffic {
   spans_dropped_total: number;
 }
 
+export type VersionState = 'active' | 'canary' | 'previous' | 'quarantined' | 'rejected';
+export type VersionSource = 'file' | 'admin' | 'watch' | 'oci';
+export type Json = null | boolean | number | string | Json[] | JsonObject;
+export interface JsonObject {
+  [name: string]: Json;
+}
+
 export interface PolicyVersion {
   number: number;
-  state: 'active' | 'previous';
+  /** Rejected: it was rolled back from. */
+  state: VersionState;
   name: string;
   version: string;
   digest: string;
   bytes: number;
   hooks: string[];
   mode: string;
-  source: string;
+  config: JsonObject;
+  /** The key's name; null when no signature was checked. */
+  signed_by: string | null;
+  source: VersionSource;
+  /** A path or a reference. */
+  source_detail: string | null;
+  by: string;
   loaded_unix_ms: number;
   activated_unix_ms: number;
   decisions_total: number;
   faults_total: number;
   last_fault: string | null;
+  /** Time of its calls; null members before the first. */
+  call_us: { p50: number | null; p99: number | null };
 }
+
+/** Which requests a slot is asked about; an empty list means all. */
+export interface Scope {
+  models: string[];
+  tenants: string[];
+  endpoints: string[];
+}
+
+export interface Budget {
+  faults_permille_max: number;
+  /** Null: not judged. */
+  call_us_p99_max: number | null;
+  fuel_max: number | null;
+  requests_min: number;
+  /** The last calls that it is judged by. */
+  window_calls: number;
+}
+
+export interface Canary {
+  version: number;
+  percent: number;
+  since_unix_ms: number;
+  requests: number;
+  faults: number;
+  budget: Budget;
+}
+
+export type HistoryWhat = 'activated' | 'canary' | 'promoted' | 'rolled_back' | 'quarantined' | 'configured' | 'refused';
+
+export interface HistoryEntry {
+  time_ms: number;
+  what: HistoryWhat;
+  by: string;
+  from: number | null;
+  to: number | null;
+  digest: string | null;
+  why: string | null;
+}
+
+export type OnError = 'reject' | 'fallback';
 
 export interface Slot {
   slot: string;
+  scope: Scope;
+  on_error: { admit: OnError; place: OnError };
+  /** The active version's; empty for none. */
+  config: JsonObject;
+  /** JSON Schema of the active version; null when it has none. */
+  config_schema: JsonObject | null;
+  canary: Canary | null;
+  /** Newest first. */
   versions: PolicyVersion[];
+  /** Newest first. */
+  history: HistoryEntry[];
 }
 
 export interface Policies {
@@ -93,6 +159,19 @@ export interface Policies {
 }
 
 export type Outcome = 'running' | 'finished' | 'failed' | 'cancelled' | 'refused';
+
+/** One call of one policy for one request. */
+export interface PolicyCall {
+  slot: string;
+  policy: string;
+  digest: string;
+  hook: 'admit' | 'place';
+  verdict: string;
+  us: number;
+  /** Null where fuel is not counted. */
+  fuel: number | null;
+  canary: boolean;
+}
 
 export interface Decision {
   id: string;
@@ -110,6 +189,13 @@ export interface Decision {
   target: string | null;
   reason: string | null;
   decide_us: number;
+  /** In the order they were made. */
+  calls: PolicyCall[];
+  /** Of what policies could see of the request: equal requests, equal digests. */
+  facts_digest: string;
+  fleet_version: number;
+  /** A canary gave the verdict. */
+  canary: boolean;
   attempts: number;
   faults: string[];
   outcome: Outcome;
@@ -118,4 +204,15 @@ export interface Decision {
   output_tokens: number | null;
   ttft_ms: number | null;
   duration_ms: number | null;
+}
+
+/** The current recording, or the last one. */
+export interface Recording {
+  on: boolean;
+  file: string | null;
+  prompts: boolean;
+  bytes: number;
+  bytes_max: number;
+  calls: number;
+  dropped: number;
 }

@@ -1,7 +1,7 @@
 // Holds what the page knows: fed by the event stream and by history, read by the views.
 
 import * as api from '../api/client';
-import type { Decision, Fleet, Policies, Slot, Traffic } from '../api/contract';
+import type { Decision, Fleet, Policies, Recording, Slot, Traffic } from '../api/contract';
 import { Live, type Connection } from '../api/live';
 import type { ServerEvent } from '../api/sse';
 import { mergeDecisions } from './decisions';
@@ -10,6 +10,9 @@ import { HISTORY_MS, mergeTraffic } from './traffic';
 
 /** How many past decisions are asked for at the start. */
 const DECISIONS_AT_START = 200;
+/** How often the state of the recording is asked for, in seconds: the event stream does not tell it. */
+const RECORDING_ON_EVERY_S = 2;
+const RECORDING_OFF_EVERY_S = 10;
 
 class Dashboard {
   connection = $state.raw<Connection>({ state: 'connecting' });
@@ -24,6 +27,7 @@ class Dashboard {
   traffic = $state.raw<Traffic[] | null>(null);
   policies = $state.raw<Policies | null>(null);
   decisions = $state.raw<Decision[] | null>(null);
+  recording = $state.raw<Recording | null>(null);
   signInRefusal = $state<string | null>(null);
   /** A token is held, so there is something to sign out of. */
   signedIn = $state(api.hasToken());
@@ -46,7 +50,7 @@ class Dashboard {
   /** Connects, keeps the clock, and returns how to stop both. */
   start(): () => void {
     this.#live.connect();
-    const clock = setInterval(() => (this.nowMs = Date.now()), 1000);
+    const clock = setInterval(() => this.#tick(), 1000);
     const online = () => this.reconnect();
     window.addEventListener('online', online);
     return () => {
@@ -69,7 +73,7 @@ class Dashboard {
   signOut(): void {
     this.#keepToken(null);
     this.outage = null;
-    this.fleet = this.traffic = this.policies = this.decisions = null;
+    this.fleet = this.traffic = this.policies = this.decisions = this.recording = null;
     this.#live.connect();
   }
 
@@ -80,6 +84,30 @@ class Dashboard {
 
   slotChanged(slot: Slot): void {
     if (this.policies !== null) this.policies = withSlot(this.policies, slot);
+  }
+
+  /** The decisions before those the page knows, or those that it never heard of: asked for, and handed over as they are. */
+  olderDecisions(query: api.DecisionQuery): Promise<Decision[]> {
+    return api.decisions(query);
+  }
+
+  async record(wanted: { on: true; prompts: boolean } | { on: false }): Promise<void> {
+    this.recording = await api.record(wanted);
+  }
+
+  #tick(): void {
+    this.nowMs = Date.now();
+    const everyS = this.recording?.on ? RECORDING_ON_EVERY_S : RECORDING_OFF_EVERY_S;
+    if (this.connection.state === 'live' && !document.hidden && Math.floor(this.nowMs / 1000) % everyS === 0) void this.#askRecording();
+  }
+
+  async #askRecording(): Promise<void> {
+    try {
+      this.recording = await api.recording();
+    } catch {
+      // Old news of a recording would pass for the present; the connection tells of its own troubles.
+      this.recording = null;
+    }
   }
 
   #keepToken(token: string | null): void {
@@ -102,7 +130,7 @@ class Dashboard {
   /** The stream starts with the present; what happened before, or while it was broken, is asked for. */
   async #catchUp(): Promise<void> {
     try {
-      const [points, decisions] = await Promise.all([api.traffic(HISTORY_MS / 1000), api.decisions(DECISIONS_AT_START)]);
+      const [points, decisions] = await Promise.all([api.traffic(HISTORY_MS / 1000), api.decisions({ limit: DECISIONS_AT_START }), this.#askRecording()]);
       this.traffic = mergeTraffic(this.traffic ?? [], points);
       this.decisions = mergeDecisions(this.decisions ?? [], decisions);
     } catch (error) {

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import type { PolicyVersion } from '../api/contract';
 import * as facts from '../testing/facts';
 import { seeded } from '../testing/seeded';
-import { filterDecisions, isProblem, mergeDecisions, newSince, type OutcomeFilter } from './decisions';
+import { explainCommand, filterDecisions, isNarrowed, isProblem, mergeDecisions, newSince, NO_FILTER, NO_SLOT, queryOf, valuesOf, type Filter, type OutcomeFilter } from './decisions';
 import { anyModel, conditionOf, inOrder, kvShare, totalsOf } from './fleet';
-import { activeOf, rollbackTarget, withSlot } from './policies';
+import { activeOf, canaryHealth, inactiveOf, mayActivate, onErrorWords, quarantineOf, rollbackTarget, scopeWords, versionOf, withSlot } from './policies';
 import { columnsOf, mergeTraffic, risen, within } from './traffic';
 
 describe('the list of decisions', () => {
@@ -45,7 +46,35 @@ describe('the list of decisions', () => {
     ['', 'all', 'a b c d'], ['qwen', 'all', 'a'], ['TURN qwen', 'all', 'a'], ['cafe', 'all', 'a'], ['us-1 tiny', 'all', 'c d'], ['trapped', 'all', 'c'], ['native', 'all', 'd'],
     ['', 'failed', 'b'], ['', 'problems', 'b c'], ['us-1', 'problems', 'c'], ['', 'running', 'd'], ['nowhere', 'all', ''], ['   ', 'all', 'a b c d'],
   ])('narrowed by "%s" and %s is "%s"', (text, outcome, left) => {
-    expect(ids(filterDecisions(list, { text, outcome }))).toBe(left);
+    expect(ids(filterDecisions(list, { ...NO_FILTER, text, outcome }))).toBe(left);
+  });
+
+  const mixed = [
+    facts.decision({ id: 'a', tenant: 'acme', model: 'm-2', verdict: 'deny', slot: 'limits', policy: 'rate-limit', facts_digest: 'beef' }),
+    facts.decision({ id: 'b', tenant: 'acme', model: 'm-10', canary: true, calls: [{ slot: 'limits', policy: 'guard', digest: 'd', hook: 'admit', verdict: 'pass', us: 1, fuel: null, canary: false }] }),
+    facts.decision({ id: 'c', tenant: 'other', model: 'm-2', slot: null, outcome: 'failed' }),
+  ];
+
+  it.each<[Partial<Filter>, string]>([
+    [{}, 'a b c'], [{ tenant: 'acme' }, 'a b'], [{ tenant: 'acme', model: 'm-2' }, 'a'], [{ slot: 'limits' }, 'a'], [{ slot: NO_SLOT }, 'c'], [{ policy: 'rate-limit' }, 'a'], [{ verdict: 'deny' }, 'a'], [{ tenant: 'nobody' }, ''],
+    [{ tenant: 'acme', text: 'canary' }, 'b'], [{ text: 'guard' }, 'b'], [{ text: 'beef' }, 'a'], [{ model: 'm-2', outcome: 'failed' }, 'c'],
+  ])('narrowed by %j is "%s"', (change, left) => expect(ids(filterDecisions(mixed, { ...NO_FILTER, ...change }))).toBe(left));
+
+  it('offers what occurs, in the order a reader expects, and what is chosen', () => {
+    expect(valuesOf(mixed, 'model', null)).toEqual(['m-2', 'm-10']);
+    expect(valuesOf(mixed, 'slot', 'gone', ['placement', 'new'])).toEqual([NO_SLOT, 'gone', 'limits', 'new', 'placement']);
+  });
+
+  it('asks the admin port for what it can narrow by itself', () => {
+    expect(queryOf(NO_FILTER)).toEqual({});
+    expect(queryOf({ ...NO_FILTER, text: 'words', slot: NO_SLOT, tenant: 'acme', outcome: 'problems' })).toEqual({ slot: '', tenant: 'acme' });
+    expect(queryOf({ ...NO_FILTER, slot: 'limits', outcome: 'failed' })).toEqual({ slot: 'limits', outcome: 'failed' });
+    expect([isNarrowed(NO_FILTER), isNarrowed({ ...NO_FILTER, text: ' ' }), isNarrowed({ ...NO_FILTER, model: 'm' }), isNarrowed({ ...NO_FILTER, outcome: 'problems' })]).toEqual([false, false, true, true]);
+  });
+
+  it('is explained by a line that a shell reads as meant', () => {
+    expect(explainCommand(facts.decision({ id: '7-a' }), 'http://127.0.0.1:8081')).toBe('headworks policy explain 7-a --admin http://127.0.0.1:8081');
+    expect(explainCommand(facts.decision({ id: "a b'; rm" }), 'http://[::1]:80')).toBe("headworks policy explain 'a b'\\''; rm' --admin 'http://[::1]:80'");
   });
 
   it('knows what an operator may have to act on', () => {
@@ -92,25 +121,76 @@ describe('the history of traffic', () => {
 });
 
 describe('a slot', () => {
+  const at = (number: number, state: PolicyVersion['state'], activated_unix_ms = number) => facts.version(number, state, { activated_unix_ms });
+
   it.each([
-    ['one version', [facts.version(1, 'active')], undefined],
-    ['two versions', [facts.version(2, 'active'), facts.version(1, 'previous')], 1],
-    ['a version that was rolled back from', [facts.version(2, 'previous'), facts.version(1, 'active')], undefined],
-    ['the same, with more before', [facts.version(3, 'previous'), facts.version(2, 'active'), facts.version(1, 'previous')], 1],
+    ['one version', [at(1, 'active')], undefined],
+    ['two versions', [at(2, 'active'), at(1, 'previous')], 1],
+    ['a version that was rolled back from', [at(2, 'rejected'), at(1, 'active')], undefined],
+    ['the same, with more before', [at(3, 'rejected'), at(2, 'active'), at(1, 'previous')], 1],
+    ['an early version that was made active again', [at(3, 'previous'), at(2, 'previous'), at(1, 'active', 4)], 3],
+    ['a canary beside it', [at(3, 'canary'), at(2, 'active'), at(1, 'previous')], 1],
+    ['only a quarantined version before', [at(2, 'active'), at(1, 'quarantined')], undefined],
+    ['nothing active', [at(1, 'previous')], undefined],
     ['nothing', [], undefined],
   ])('with %s rolls back to %s', (_, versions, target) => {
-    expect(rollbackTarget({ slot: 'placement', versions })?.number).toBe(target);
+    expect(rollbackTarget(facts.slot({ versions }))?.number).toBe(target);
   });
 
-  it('names the version that decides', () => {
-    expect(activeOf({ slot: 'a', versions: [facts.version(2, 'previous'), facts.version(1, 'active')] })?.number).toBe(1);
+  it('names the version that decides, and those that do not', () => {
+    const slot = facts.slot({ versions: [at(5, 'canary'), at(4, 'rejected'), at(3, 'quarantined'), at(2, 'previous'), at(1, 'active')] });
+    expect(activeOf(slot)?.number).toBe(1);
+    expect(versionOf(slot, 5)?.state).toBe('canary');
+    expect([versionOf(slot, 9), versionOf(slot, null)]).toEqual([undefined, undefined]);
+    expect(inactiveOf(slot).map((one) => [one.number, mayActivate(one)])).toEqual([[4, true], [3, false], [2, true]]);
   });
 
   it('takes its place in the chain, or the last one', () => {
-    const chain = { chain: [{ slot: 'a', versions: [] }, { slot: 'b', versions: [] }], fallback: 'f' };
-    const changed = { slot: 'a', versions: [facts.version(1, 'active')] };
+    const chain = { chain: [facts.slot({ slot: 'a' }), facts.slot({ slot: 'b' })], fallback: 'f' };
+    const changed = facts.slot({ slot: 'a', versions: [facts.version(1, 'active')] });
     expect(withSlot(chain, changed).chain).toEqual([changed, chain.chain[1]]);
     expect(withSlot(chain, { ...changed, slot: 'c' }).chain.map((slot) => slot.slot)).toEqual(['a', 'b', 'c']);
+  });
+
+  it('says which requests it is asked about', () => {
+    expect(scopeWords({ models: [], tenants: [], endpoints: [] })).toBeNull();
+    expect(scopeWords({ models: ['llama-*', 'qwen'], tenants: ['acme'], endpoints: [] })).toBe('models llama-*, qwen; tenants acme');
+  });
+
+  it('says what a fault means for the hooks it has', () => {
+    expect(onErrorWords(facts.slot(), ['place', 'observe'])).toEqual([{ hook: 'place', act: 'falls back' }]);
+    expect(onErrorWords(facts.slot(), []).map(({ act }) => act)).toEqual(['refuses', 'falls back']);
+  });
+
+  it('shows a quarantine until a newer version decides', () => {
+    const entry = { time_ms: 1, what: 'quarantined', by: 'budget', from: 2, to: 1, digest: null, why: 'trapped 5 times' } as const;
+    const of = (versions: PolicyVersion[]) => quarantineOf(facts.slot({ versions, history: [entry] }));
+    expect(of([at(2, 'quarantined'), at(1, 'active')])).toMatchObject({ version: { number: 2 }, entry: { why: 'trapped 5 times' } });
+    expect(of([at(1, 'quarantined')])).toMatchObject({ version: { number: 1 } });
+    expect(of([at(1, 'quarantined')])?.entry).toBeUndefined();
+    expect(of([at(3, 'active'), at(2, 'quarantined')])).toBeUndefined();
+    expect(of([at(1, 'active')])).toBeUndefined();
+  });
+});
+
+describe('a canary', () => {
+  const health = (change: Parameters<typeof facts.canary>[0], p99: number | null = null) => canaryHealth(facts.canary(change), facts.version(2, 'canary', { call_us: { p50: null, p99 } }));
+
+  it.each<[string, string, Parameters<typeof facts.canary>[0], number | null]>([
+    ['without requests', 'waiting', { requests: 0 }, null],
+    ['with one request too few, though it fails', 'waiting', { requests: 49, faults: 49 }, 9000],
+    ['with enough', 'within', { requests: 50 }, null],
+    ['at its budget', 'within', { requests: 100, faults: 1 }, 1000],
+    ['one fault over', 'over', { requests: 100, faults: 2 }, null],
+    ['too slow', 'over', { requests: 100 }, 1000.5],
+  ])('%s is %s', (_, verdict, change, p99) => expect(health(change, p99).verdict).toBe(verdict));
+
+  it('measures itself in thousandths and says what it waits for', () => {
+    expect(health({ requests: 40, faults: 1 })).toMatchObject({ wanting: 10, faults: { now: 25, max: 10 }, callUs: { now: null } });
+    expect(health({ requests: 0 }).faults.now).toBeNull();
+    expect(canaryHealth(facts.canary(), undefined).callUs.now).toBeNull();
+    const unjudged = facts.canary({ budget: { faults_permille_max: 10, call_us_p99_max: null, fuel_max: null, requests_min: 50, window_calls: 1000 } });
+    expect(canaryHealth(unjudged, facts.version(2, 'canary', { call_us: { p50: 1, p99: 1e9 } })).verdict).toBe('within');
   });
 });
 

@@ -1,13 +1,13 @@
 // The smallest true facts, for tests to change one of.
 
-import type { Decision, Percentiles, PolicyVersion, Region, Replica, Traffic } from '../api/contract';
+import type { Canary, Decision, Percentiles, PolicyVersion, Region, Replica, Slot, Traffic } from '../api/contract';
 
 const NONE: Percentiles = { p50: null, p90: null, p99: null };
 
 export function decision(change: Partial<Decision> = {}): Decision {
   return {
     id: '1', time_ms: 1000, trace_id: null, endpoint: '/v1/chat/completions', model: 'tiny', tenant: 'anonymous', stream: true, slot: 'placement', policy: 'round-robin', policy_version: '0.1.0',
-    digest: 'sha256:ab', verdict: 'replica', target: 'us-0', reason: 'next in turn', decide_us: 3, attempts: 1, faults: [], outcome: 'finished', status: 200, prompt_tokens: 1, output_tokens: 2, ttft_ms: 1, duration_ms: 2, ...change,
+    digest: 'sha256:ab', verdict: 'replica', target: 'us-0', reason: 'next in turn', decide_us: 3, calls: [], facts_digest: 'f00d', fleet_version: 1, canary: false, attempts: 1, faults: [], outcome: 'finished', status: 200, prompt_tokens: 1, output_tokens: 2, ttft_ms: 1, duration_ms: 2, ...change,
   };
 }
 
@@ -16,7 +16,7 @@ export function traffic(time_ms: number, change: Partial<Traffic> = {}): Traffic
 }
 
 export function version(number: number, state: PolicyVersion['state'], change: Partial<PolicyVersion> = {}): PolicyVersion {
-  return { number, state, name: 'round-robin', version: '0.1.0', digest: `sha256:${number}`, bytes: 1, hooks: ['place'], mode: 'pooled', source: 'file', loaded_unix_ms: 0, activated_unix_ms: 0, decisions_total: 0, faults_total: 0, last_fault: null, ...change };
+  return { number, state, name: 'round-robin', version: '0.1.0', digest: `sha256:${number}`, bytes: 1, hooks: ['place'], mode: 'pooled', config: {}, signed_by: null, source: 'file', source_detail: null, by: 'file', loaded_unix_ms: 0, activated_unix_ms: 0, decisions_total: 0, faults_total: 0, last_fault: null, call_us: { p50: null, p99: null }, ...change };
 }
 
 export function replica(change: Partial<Replica> = {}): Replica {
@@ -25,4 +25,12 @@ export function replica(change: Partial<Replica> = {}): Replica {
 
 export function region(name: string, change: Partial<Region> = {}): Region {
   return { id: 0, name, local: false, reachable: true, error: null, rtt_us: 0, age_ms: 0, queue: 0, available: 0, replicas: [], ...change };
+}
+
+export function slot(change: Partial<Slot> = {}): Slot {
+  return { slot: 'placement', scope: { models: [], tenants: [], endpoints: [] }, on_error: { admit: 'reject', place: 'fallback' }, config: {}, config_schema: null, canary: null, versions: [], history: [], ...change };
+}
+
+export function canary(change: Partial<Canary> = {}): Canary {
+  return { version: 2, percent: 10, since_unix_ms: 0, requests: 100, faults: 0, budget: { faults_permille_max: 10, call_us_p99_max: 1000, fuel_max: null, requests_min: 50, window_calls: 1000 }, ...change };
 }

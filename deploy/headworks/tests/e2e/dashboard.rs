@@ -1,4 +1,4 @@
-//! The dashboard in a real browser, under traffic.
+//! The dashboard in a real browser: under traffic of a real proxy, and of a make-believe one that fails on demand.
 
 use std::process::Command;
 
@@ -10,15 +10,26 @@ const WEB_UI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../web-ui");
 fn the_dashboard_shows_the_fleet_and_swaps_a_policy() {
     let (one, other) = (engine(&[]), engine(&[]));
     let proxy = proxy(&[&one.url, &other.url], "round-robin", "");
-    let output = Command::new("node")
-        .arg("e2e/dashboard.mjs")
-        .current_dir(WEB_UI)
+    run(script("dashboard")
         .env("ADMIN_URL", &proxy.admin)
         .env("DATA_URL", &proxy.url)
-        .env("CHROMIUM", tool("HEADWORKS_TEST_CHROMIUM"))
-        .env("POLICY_FILE", component("least-load"))
-        .output()
-        .unwrap();
+        .env("POLICY_FILE", component("least-load")));
+}
+
+#[test]
+fn the_dashboard_shows_what_a_policy_does_wrong() {
+    run(&mut script("simulated"));
+}
+
+fn script(name: &str) -> Command {
+    let mut script = Command::new("node");
+    script.arg(format!("e2e/{name}.mjs")).current_dir(WEB_UI).env("CHROMIUM", tool("HEADWORKS_TEST_CHROMIUM"));
+    script
+}
+
+#[track_caller]
+fn run(script: &mut Command) {
+    let output = script.output().unwrap();
     assert!(
         output.status.success(),
         "{}{}",

@@ -1,8 +1,6 @@
 //! Which of the compared replicas has the least to do, and why.
 
-use std::fmt::Write as _;
-
-use headworks_policy::Fleet;
+use headworks_policy::{Fleet, Reason};
 
 use crate::config::Scan;
 
@@ -15,96 +13,113 @@ pub struct Pick {
     /// Its id.
     pub id: u32,
     /// One sentence.
-    pub why: String,
+    pub why: Reason,
 }
 
-/// What a replica has to do. Requests count first; KV use tells equals apart, since a replica short of blocks will
-/// preempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Load {
-    requests: u32,
-    kv_used_permille: u32,
-}
-
-/// A replica that takes work.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    id: u32,
-    load: Load,
+/// What replicas have to do, by row. Requests count first; KV use tells equals apart, since a replica short of blocks
+/// will preempt.
+struct Loads<'a> {
+    fleet: &'a Fleet,
+    running: &'a [u32],
+    waiting: &'a [u32],
 }
 
 /// The least loaded of the replicas that are compared, or none when no replica takes work. `below(n)` draws evenly
 /// from 0 to n - 1.
 pub fn pick(fleet: &Fleet, scan: Scan, mut below: impl FnMut(u32) -> u32) -> Option<Pick> {
-    let mut candidates: Vec<Candidate> = fleet
-        .rows()
-        .filter(|row| fleet.takes_work(*row))
-        .map(|row| Candidate { id: fleet.id()[row], load: Load::of(fleet, row) })
-        .collect();
-    if scan == Scan::Two && candidates.len() > 2 {
-        candidates = two_of(&candidates, &mut below);
+    match scan {
+        Scan::All => least_of(fleet, fleet.takers(), below),
+        Scan::Two => match two_of(fleet, &mut below) {
+            Some(two) => least_of(fleet, &two, below),
+            None => least_of(fleet, fleet.takers(), below),
+        },
     }
-    let least = candidates.iter().map(|candidate| candidate.load).min()?;
-    let mut equals = candidates.iter().filter(|candidate| candidate.load == least);
-    // Among equals by chance: the first in the list would get every request of an idle fleet.
-    let drawn = match equals.clone().count() {
-        1 => 0,
-        count => below(count as u32),
-    };
-    let id = equals.nth(drawn as usize)?.id;
-    Some(Pick { id, why: why(&candidates, least) })
 }
 
-/// Two different ones.
-fn two_of(candidates: &[Candidate], below: &mut impl FnMut(u32) -> u32) -> Vec<Candidate> {
-    let count = candidates.len() as u32;
+/// Two different ones that take work; none where there are no more than two. Drawn from all replicas, as mostly all of
+/// them take work; only when one does not, those that do are counted.
+fn two_of(fleet: &Fleet, below: &mut impl FnMut(u32) -> u32) -> Option<[usize; 2]> {
+    if fleet.len() <= 2 {
+        return None;
+    }
+    let two = draw_two(fleet.len(), below);
+    if two.into_iter().all(|row| fleet.takes_work(row)) {
+        return Some(two);
+    }
+    let takers = fleet.takers();
+    (takers.len() > 2).then(|| draw_two(takers.len(), below).map(|at| takers[at]))
+}
+
+/// Two different numbers below `count`.
+fn draw_two(count: usize, below: &mut impl FnMut(u32) -> u32) -> [usize; 2] {
+    let count = count as u32;
     let first = below(count);
     let second = (first + 1 + below(count - 1)) % count;
-    vec![candidates[first as usize], candidates[second as usize]]
+    [first as usize, second as usize]
 }
 
-impl Load {
-    fn of(fleet: &Fleet, row: usize) -> Load {
-        let (used, total) = (u64::from(fleet.kv_blocks_used()[row]), u64::from(fleet.kv_blocks_total()[row]));
-        Load {
-            requests: fleet.running()[row].saturating_add(fleet.waiting()[row]),
-            kv_used_permille: (used * 1000).checked_div(total).map_or(0, |permille| permille.min(1000) as u32),
-        }
-    }
-}
-
-/// `lowest load 1 of 0=1, 3=4`; where KV use decided: `lowest load 1 and KV use 20‰ of 0=1 (20‰), 3=1 (50‰)`.
-fn why(candidates: &[Candidate], least: Load) -> String {
-    let [only] = candidates else {
-        let kv_decided = candidates.iter().any(|other| {
-            other.load.requests == least.requests && other.load.kv_used_permille != least.kv_used_permille
-        });
-        return if kv_decided { why_by_kv(candidates, least) } else { why_by_requests(candidates, least) };
+fn least_of(fleet: &Fleet, rows: &[usize], mut below: impl FnMut(u32) -> u32) -> Option<Pick> {
+    let loads = Loads { fleet, running: fleet.running(), waiting: fleet.waiting() };
+    let (requests, alike) = loads.least_requests(rows)?;
+    // Only equals are told apart by their KV use: it costs a division each.
+    let kv_least = match alike {
+        1 => None,
+        _ => rows.iter().filter(|row| loads.requests(**row) == requests).map(|row| loads.kv_used_permille(*row)).min(),
     };
-    format!("the only one that takes work, load {}", only.load.requests)
+    let is_least = |row: usize| {
+        loads.requests(row) == requests && kv_least.is_none_or(|least| loads.kv_used_permille(row) == least)
+    };
+    let mut equals = rows.iter().copied().filter(|row| is_least(*row));
+    // Among equals by chance: the first in the list would get every request of an idle fleet.
+    let row = match alike {
+        1 => equals.next()?,
+        _ => match equals.clone().count() {
+            1 => equals.next()?,
+            count => equals.nth(below(count as u32) as usize)?,
+        },
+    };
+    let kv_decided = kv_least.filter(|least| {
+        rows.iter().any(|other| loads.requests(*other) == requests && loads.kv_used_permille(*other) != *least)
+    });
+    Some(Pick { id: fleet.id()[row], why: loads.why(rows, requests, kv_decided) })
 }
 
-fn why_by_requests(candidates: &[Candidate], least: Load) -> String {
-    let listed = list(candidates, |why, load| write!(why, "{}", load.requests));
-    format!("lowest load {} of {listed}", least.requests)
-}
-
-fn why_by_kv(candidates: &[Candidate], least: Load) -> String {
-    let listed = list(candidates, |why, load| write!(why, "{} ({}‰)", load.requests, load.kv_used_permille));
-    format!("lowest load {} and KV use {}‰ of {listed}", least.requests, least.kv_used_permille)
-}
-
-fn list(candidates: &[Candidate], show: fn(&mut String, Load) -> std::fmt::Result) -> String {
-    let mut listed = String::new();
-    for (at, candidate) in candidates.iter().take(LISTED_MAX).enumerate() {
-        let comma = if at == 0 { "" } else { ", " };
-        write!(listed, "{comma}{}=", candidate.id)
-            .and_then(|()| show(&mut listed, candidate.load))
-            .expect("a String takes every write");
+impl Loads<'_> {
+    fn requests(&self, row: usize) -> u32 {
+        self.running[row].saturating_add(self.waiting[row])
     }
-    match candidates.len().checked_sub(LISTED_MAX) {
-        Some(more @ 1..) => listed + &format!(" and {more} more"),
-        _ => listed,
+
+    fn kv_used_permille(&self, row: usize) -> u32 {
+        let (used, total) = (u64::from(self.fleet.kv_blocks_used()[row]), u64::from(self.fleet.kv_blocks_total()[row]));
+        (used * 1000).checked_div(total).map_or(0, |permille| permille.min(1000) as u32)
+    }
+
+    /// The fewest requests of any of these rows, and how many rows have no more.
+    fn least_requests(&self, rows: &[usize]) -> Option<(u32, usize)> {
+        let least = rows.iter().map(|row| self.requests(*row)).min()?;
+        Some((least, rows.iter().filter(|row| self.requests(**row) == least).count()))
+    }
+
+    /// `lowest load 1 of 0=1, 3=4`; where KV use decided: `lowest load 1 and KV use 20‰ of 0=1 (20‰), 3=1 (50‰)`.
+    fn why(&self, rows: &[usize], requests: u32, kv_decided: Option<u32>) -> Reason {
+        if let [_] = rows {
+            return Reason::of("the only one that takes work, load ").number(requests);
+        }
+        let mut why = Reason::of("lowest load ").number(requests);
+        if let Some(permille) = kv_decided {
+            why = why.text(" and KV use ").number(permille).text("‰");
+        }
+        for (at, row) in rows.iter().take(LISTED_MAX).enumerate() {
+            why = why.text(if at == 0 { " of " } else { ", " }).number(self.fleet.id()[*row]);
+            why = why.text("=").number(self.requests(*row));
+            if kv_decided.is_some() {
+                why = why.text(" (").number(self.kv_used_permille(*row)).text("‰)");
+            }
+        }
+        match rows.len().checked_sub(LISTED_MAX) {
+            Some(more @ 1..) => why.text(" and ").number(more as u64).text(" more"),
+            _ => why,
+        }
     }
 }
 

@@ -57,7 +57,10 @@ pub fn pick(fleet: &Fleet, prefix: &Prefix, config: &Config, below: impl FnOnce(
         None => {
             let busy = takers().filter(fits).map(|row| prefix.held[row]).max();
             let seen = || takers().map(|row| prefix.held[row]).max().unwrap_or_default();
-            least_loaded(busy.map_or_else(|| Cause::NoMatch { blocks: seen() }, |blocks| Cause::TooBusy { blocks }), below)
+            least_loaded(
+                busy.map_or_else(|| Cause::NoMatch { blocks: seen() }, |blocks| Cause::TooBusy { blocks }),
+                below,
+            )
         }
     }
 }

@@ -68,7 +68,8 @@ impl Admit for RateLimit {
             },
             Err(stop) => stop,
         };
-        let left: Vec<u32> = wants.iter().map(|want| buckets::level(&want.name).unwrap_or(want.shape.tokens_max)).collect();
+        let left: Vec<u32> =
+            wants.iter().map(|want| buckets::level(&want.name).unwrap_or(want.shape.tokens_max)).collect();
         show(&wants, &left);
         deny(&stop, &tenant)
     }

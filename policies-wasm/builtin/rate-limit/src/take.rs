@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_burst_is_the_bucket_and_the_limit_its_inflow() {
-        let wants = wants_of(r#"{"requests_per_minute":60,"requests_burst":5,"tokens_per_minute":9,"tokens_burst":900}"#);
+        let wants =
+            wants_of(r#"{"requests_per_minute":60,"requests_burst":5,"tokens_per_minute":9,"tokens_burst":900}"#);
         assert_eq!((wants[0].shape.tokens_max, wants[0].shape.tokens_per_minute), (900, 9));
         assert_eq!((wants[1].shape.tokens_max, wants[1].shape.tokens_per_minute), (5, 60));
     }

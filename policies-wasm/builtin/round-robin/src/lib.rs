@@ -1,6 +1,6 @@
 //! Sends each request to the next replica in turn.
 
-use headworks_policy::{Fleet, Mode, Place, Placement, Policy, Request, buckets, telemetry};
+use headworks_policy::{Fleet, Mode, Place, Placement, Policy, Reason, Request, buckets, telemetry};
 
 /// Keeps nothing itself: the turn is the host's counter, exact across instances and swaps.
 #[derive(Debug, Default)]
@@ -22,13 +22,14 @@ headworks_policy::export!(RoundRobin: place);
 
 /// The replica whose turn it is among those that take work. The turn is not taken when there is none.
 fn pick(fleet: &Fleet, turn: impl FnOnce() -> u64) -> Placement {
-    let takers: Vec<u32> = fleet.rows().filter(|row| fleet.takes_work(*row)).map(|row| fleet.id()[row]).collect();
+    let takers = fleet.takers();
     if takers.is_empty() {
         return Placement::Pass;
     }
-    let place = (turn() % takers.len() as u64) as usize;
-    telemetry::explain(&format!("next in turn: {} of {} that take work", place + 1, takers.len()));
-    Placement::Replica(takers[place])
+    let count = takers.len() as u64;
+    let place = turn() % count;
+    telemetry::explain(&Reason::of("next in turn: ").number(place + 1).text(" of ").number(count).text(" that take work"));
+    Placement::Replica(fleet.id()[takers[place as usize]])
 }
 
 #[cfg(test)]

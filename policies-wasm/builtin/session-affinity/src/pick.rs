@@ -76,7 +76,9 @@ impl Pick {
         let Pick { id, load, bound, home } = self;
         match home {
             None => format!("by {kind}: its home {id}, load {load} below {bound}"),
-            Some((home, NotHome::Full)) => format!("by {kind}: {id}, load {load} below {bound}; its home {home} is full"),
+            Some((home, NotHome::Full)) => {
+                format!("by {kind}: {id}, load {load} below {bound}; its home {home} is full")
+            }
             Some((home, NotHome::TakesNoWork)) => {
                 format!("by {kind}: {id}, load {load} below {bound}; its home {home} takes no work")
             }

@@ -44,5 +44,11 @@ fn or_the_tenant_or_nothing() {
 
 #[test]
 fn a_tenant_and_a_session_of_one_name_are_two() {
-    check(r#"{"without_session":"tenant"}"#, &facts(Some("a"), "", b""), &facts(None, "a", b""), Some("session"), false);
+    check(
+        r#"{"without_session":"tenant"}"#,
+        &facts(Some("a"), "", b""),
+        &facts(None, "a", b""),
+        Some("session"),
+        false,
+    );
 }

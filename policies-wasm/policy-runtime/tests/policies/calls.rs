@@ -123,6 +123,21 @@ fn with_fuel_a_loop_ends_without_a_clock() {
 }
 
 #[test]
+fn with_fuel_beside_the_deadlines_both_guard_a_call_and_what_it_used_is_told() {
+    let tank = |fuel_max| {
+        let limits =
+            Limits { fuel_max: Some(fuel_max), deadlines_beside_fuel: true, call_deadline_ms: 100, ..patient() };
+        load(&runtime(limits), &moody()).unwrap()
+    };
+    let fleet = fleet(1, &[1]);
+    let small = tank(10_000);
+    assert_eq!(place(&small, 14, &fleet), Err(PolicyFault::OutOfFuel { fuel_max: 10_000 }));
+    assert!(place(&small, 1, &fleet).unwrap().words.fuel.is_some_and(|fuel| (1..10_000).contains(&fuel)));
+    let endless = tank(u64::MAX / 2);
+    assert_eq!(place(&endless, 14, &fleet), Err(PolicyFault::DeadlinePassed { deadline_ms: 100 }));
+}
+
+#[test]
 fn a_reason_is_carried_and_cut_and_not_carried_over() {
     // Explains with as many letters as the request's id says, and with nothing for 1.
     let code = format!(

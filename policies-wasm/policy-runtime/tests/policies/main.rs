@@ -5,6 +5,8 @@ mod calls;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod handover;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod support;

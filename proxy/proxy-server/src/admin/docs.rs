@@ -1,15 +1,18 @@
 //! The admin API's documents, as docs/admin-api.md writes them.
 
+mod slot;
+
 use dispatch::{By, FALLBACK_NAME};
-use policy_api::{Health, Hook, Mode, Policy};
+use policy_api::Health;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ReplicaKind;
 use crate::decisions::Record;
 use crate::fleet::{Peer, Replica};
-use crate::policies::{Slot, Version};
 use crate::proxy::Proxy;
 use crate::traffic::{Point, Quantiles};
+
+pub(super) use slot::{PoliciesDoc, SlotDoc};
 
 #[derive(Serialize)]
 pub(super) struct FleetDoc {
@@ -207,93 +210,6 @@ impl TrafficDoc {
             decide_us: QuantilesDoc::of(&point.decide_us, 1.0),
             spans_dropped_total: (proxy.spans.dropped_total)(),
         }
-    }
-}
-
-#[derive(PartialEq, Serialize)]
-pub(super) struct PoliciesDoc {
-    chain: Vec<SlotDoc>,
-    fallback: &'static str,
-}
-
-#[derive(PartialEq, Serialize)]
-pub(super) struct SlotDoc {
-    slot: String,
-    versions: Vec<VersionDoc>,
-}
-
-#[derive(PartialEq, Serialize)]
-struct VersionDoc {
-    number: u32,
-    state: &'static str,
-    name: String,
-    version: String,
-    digest: String,
-    bytes: usize,
-    hooks: Vec<&'static str>,
-    mode: &'static str,
-    source: &'static str,
-    source_detail: Option<String>,
-    signed_by: Option<String>,
-    loaded_unix_ms: u64,
-    activated_unix_ms: u64,
-    decisions_total: u64,
-    faults_total: u64,
-    last_fault: Option<String>,
-}
-
-impl PoliciesDoc {
-    pub fn of(proxy: &Proxy) -> PoliciesDoc {
-        let slots = proxy.policies.list();
-        let shown = slots.iter().filter(|slot| !slot.versions.is_empty());
-        PoliciesDoc { chain: shown.map(SlotDoc::of).collect(), fallback: FALLBACK_NAME }
-    }
-}
-
-impl SlotDoc {
-    pub fn of(slot: &Slot) -> SlotDoc {
-        let newest_first = slot.versions.iter().rev();
-        SlotDoc {
-            slot: slot.name.clone(),
-            versions: newest_first.map(|version| VersionDoc::of(version, slot.active)).collect(),
-        }
-    }
-}
-
-impl VersionDoc {
-    fn of(version: &Version, active: u32) -> VersionDoc {
-        let description = version.component.describe();
-        VersionDoc {
-            number: version.number,
-            state: if version.number == active { "active" } else { "previous" },
-            name: description.name.clone(),
-            version: description.version.clone(),
-            digest: version.component.digest().to_owned(),
-            bytes: version.component.bytes(),
-            hooks: description.hooks.iter().map(hook_name).collect(),
-            mode: match description.mode {
-                Mode::Pooled => "pooled",
-                Mode::Single => "single",
-            },
-            source: version.origin.source,
-            source_detail: version.origin.detail.clone(),
-            signed_by: version.origin.signed_by.clone(),
-            loaded_unix_ms: version.loaded_unix_ms,
-            activated_unix_ms: version.activated_unix_ms,
-            decisions_total: version.tally.decisions_total(),
-            faults_total: version.tally.faults_total(),
-            last_fault: version.tally.last_fault(),
-        }
-    }
-}
-
-fn hook_name(hook: &Hook) -> &'static str {
-    match hook {
-        Hook::Configure => "configure",
-        Hook::Admit => "admit",
-        Hook::Place => "place",
-        Hook::Observe => "observe",
-        Hook::Snapshot => "snapshot",
     }
 }
 

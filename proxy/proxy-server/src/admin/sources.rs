@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use oci_artifact::{OciError, Reference};
 use openai_api::ErrorBody;
 use serde::Deserialize;
 
-use crate::admin::error;
-use crate::admin::policies::{SlotName, swap};
-use crate::policies::SourceError;
+use crate::admin::policies::{SlotName, share, swap, user};
+use crate::admin::{Asked, error};
+use crate::policies::{Fetched, SourceError, SwapError};
 use crate::proxy::Proxy;
 
 /// What is pulled.
@@ -22,7 +22,17 @@ struct Pull {
     reference: String,
 }
 
-pub(super) async fn pull(State(proxy): State<Arc<Proxy>>, SlotName(slot): SlotName, body: Bytes) -> Response {
+pub(super) async fn pull(
+    State(proxy): State<Arc<Proxy>>,
+    SlotName(slot): SlotName,
+    asked: Asked,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let share = match share(&asked) {
+        Ok(share) => share,
+        Err(wrong) => return wrong,
+    };
     let reference = match serde_json::from_slice::<Pull>(&body) {
         Ok(Pull { reference }) => reference,
         Err(wrong) => {
@@ -30,10 +40,14 @@ pub(super) async fn pull(State(proxy): State<Arc<Proxy>>, SlotName(slot): SlotNa
             return error(StatusCode::BAD_REQUEST, ErrorBody::invalid_request(message));
         }
     };
-    let reference = match reference.parse::<Reference>() {
-        Ok(reference) => reference,
-        Err(wrong) => return refusal(&slot, &wrong.into()),
+    let fetched = match reference.parse::<Reference>() {
+        Ok(reference) => pulled(&proxy, reference).await,
+        Err(wrong) => Err(SourceError::from(wrong).into()),
     };
+    swap(&proxy, slot, fetched, share, user(&headers)).await
+}
+
+async fn pulled(proxy: &Proxy, reference: Reference) -> Result<Fetched, SwapError> {
     let room = proxy.pulls.clone().acquire_owned().await.expect("the room for pulls is never closed");
     let sources = proxy.sources.clone();
     let pulled = tokio::task::spawn_blocking(move || {
@@ -41,16 +55,11 @@ pub(super) async fn pull(State(proxy): State<Arc<Proxy>>, SlotName(slot): SlotNa
         let _room = room;
         sources.pull(&reference)
     });
-    match pulled.await {
-        Ok(Ok(fetched)) => swap(proxy, slot, fetched).await,
-        Ok(Err(refused)) => refusal(&slot, &refused),
-        Err(broke) => error(StatusCode::INTERNAL_SERVER_ERROR, ErrorBody::server(broke.to_string())),
-    }
+    Ok(pulled.await.map_err(|broke| SwapError::Broke(broke.to_string()))??)
 }
 
 /// Why there is no component to load.
-pub(super) fn refusal(slot: &str, refused: &SourceError) -> Response {
-    tracing::warn!(slot, error = %refused, "no component to load");
+pub(super) fn refusal(refused: &SourceError) -> Response {
     let (status, code, param) = meaning(refused);
     let body = ErrorBody::invalid_request(refused.to_string()).code(code);
     error(status, param.into_iter().fold(body, ErrorBody::param))

@@ -4,17 +4,16 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use dispatch::OnError;
 use http::HeaderName;
 use policy_api::RegionId;
 use serde::Deserialize;
 
 use crate::base_url::BaseUrl;
 use crate::config::oci::OciFile;
+use crate::config::policies::{self, PoliciesFile, PolicyFile};
 use crate::config::signing::SigningFile;
 use crate::config::tenants::TenantFile;
-use crate::config::{Config, Limits, PolicySlot, Region, Replica, ReplicaKind, Secret, Tenants, TlsFiles};
-use crate::policies::Place;
+use crate::config::{Config, Limits, Region, Replica, ReplicaKind, Secret, Tenants, TlsFiles};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +31,8 @@ pub(super) struct ConfigFile {
     regions: Vec<RegionFile>,
     #[serde(default, rename = "policy")]
     policies: Vec<PolicyFile>,
+    #[serde(default, rename = "policies")]
+    all_policies: PoliciesFile,
     #[serde(default, rename = "tenant")]
     tenants: Vec<TenantFile>,
     #[serde(default)]
@@ -77,23 +78,6 @@ struct RegionFile {
     data_url: BaseUrl,
     admin_url: BaseUrl,
     admin_token_env: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PolicyFile {
-    slot: String,
-    component: String,
-    #[serde(default)]
-    config: toml::Table,
-    on_error: Option<OnErrorFile>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum OnErrorFile {
-    Fallback,
-    Reject,
 }
 
 #[derive(Deserialize)]
@@ -157,6 +141,7 @@ impl ConfigFile {
             replicas,
             regions,
             policies,
+            all_policies: PoliciesFile { watch },
             tenants,
             oci,
             signing,
@@ -182,7 +167,8 @@ impl ConfigFile {
             admin_token: admin.check(folder, environment)?,
             tls: tls.map(|TlsFile { cert, key }| TlsFiles { cert: folder.join(cert), key: folder.join(key) }),
             replicas: check_replicas(replicas, &region, &regions)?,
-            policies: check_policies(policies, folder, limits.slots_max)?,
+            policies: policies::check(policies, folder, &limits)?,
+            watch: watch.map(|watched| folder.join(watched)),
             policy_headers: check_headers(policy_headers)?,
             tenants: Tenants::of(tenants)?,
             oci: oci.check(limits.pull_ms_max, environment)?,
@@ -285,56 +271,6 @@ fn check_replicas(files: Vec<ReplicaFile>, own: &str, regions: &[Region]) -> Res
         replicas.push(Replica { name, url, region, kind, weight });
     }
     Ok(replicas)
-}
-
-fn check_policies(files: Vec<PolicyFile>, folder: &Path, slots_max: usize) -> Result<Vec<PolicySlot>, Wrong> {
-    if files.len() > slots_max {
-        return wrong("policy", format!("has {} slots; `limits.slots_max` allows {slots_max}", files.len()));
-    }
-    let mut names = BTreeSet::new();
-    let mut slots = Vec::new();
-    for PolicyFile { slot, component, config, on_error } in files {
-        if !is_slot_name(&slot) {
-            return wrong("policy.slot", format!("{slot:?} must be {SLOT_NAME}"));
-        }
-        if !names.insert(slot.clone()) {
-            return wrong("policy.slot", format!("{slot:?} is used twice; every slot needs a name of its own"));
-        }
-        let config_json = match config.is_empty() {
-            true => String::new(),
-            false => serde_json::to_string(&config).expect("a TOML table has string keys"),
-        };
-        let on_error = on_error.map(|word| match word {
-            OnErrorFile::Fallback => OnError::Fallback,
-            OnErrorFile::Reject => OnError::Reject,
-        });
-        let component = check_component(&component, folder)?;
-        slots.push(PolicySlot { slot, component, config_json, on_error });
-    }
-    Ok(slots)
-}
-
-/// A file, or `oci://` and a reference.
-fn check_component(component: &str, folder: &Path) -> Result<Place, Wrong> {
-    if !component.starts_with("oci://") {
-        return Ok(Place::File(folder.join(component)));
-    }
-    match component.parse() {
-        Ok(reference) => Ok(Place::Oci(Box::new(reference))),
-        Err(error) => wrong("policy.component", format!("cannot be used: {error}")),
-    }
-}
-
-/// What may name a slot.
-pub(crate) const SLOT_NAME: &str = "1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, and not `.` or `..`";
-
-/// Whether a slot may have this name.
-pub(crate) fn is_slot_name(name: &str) -> bool {
-    // Clients take those two for steps in a path, and ask for another one.
-    let is_a_step = matches!(name, "." | "..");
-    !is_a_step
-        && (1..=64).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 fn check_headers(names: Vec<String>) -> Result<Vec<HeaderName>, Wrong> {

@@ -54,12 +54,16 @@ pub struct Limits {
     pub slots_max: usize,
     /// Versions kept of each slot, the active one included.
     pub policy_versions_max: usize,
+    /// Acts kept of each slot's history.
+    pub policy_history_max: usize,
     /// Bytes of a policy component.
     pub component_bytes_max: usize,
     /// Milliseconds that pulling a component from a registry may take.
     pub pull_ms_max: u64,
     /// Milliseconds one call of a policy may take.
     pub policy_call_ms_max: u32,
+    /// Fuel of one call of a policy, beside its time; left out, fuel is not metered, which is faster.
+    pub policy_fuel_max: Option<u64>,
     /// Events that wait for policies' observe hooks; more are dropped and counted.
     pub events_max: usize,
     /// Spans that wait for export; more are dropped and counted.
@@ -98,9 +102,11 @@ impl Default for Limits {
             traffic_seconds_max: 900,
             slots_max: 16,
             policy_versions_max: 8,
-            component_bytes_max: 16 << 20,
+            policy_history_max: 50,
+            component_bytes_max: 32 << 20,
             pull_ms_max: 30_000,
             policy_call_ms_max: 5,
+            policy_fuel_max: None,
             events_max: 8192,
             spans_max: 8192,
             admin_connections_max: 256,
@@ -127,7 +133,7 @@ impl Limits {
     }
 
     /// Each bound's key and value, and the least and the most that it may be.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 31] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 33] {
         let Limits {
             body_bytes_max,
             body_ms_max,
@@ -152,9 +158,11 @@ impl Limits {
             traffic_seconds_max,
             slots_max,
             policy_versions_max,
+            policy_history_max,
             component_bytes_max,
             pull_ms_max,
             policy_call_ms_max,
+            policy_fuel_max,
             events_max,
             spans_max,
             admin_connections_max,
@@ -187,10 +195,12 @@ impl Limits {
             ("traffic_seconds_max", traffic_seconds_max as u64, 1, COUNT_MAX),
             ("slots_max", slots_max as u64, 0, 1024),
             ("policy_versions_max", policy_versions_max as u64, 1, 1024),
+            ("policy_history_max", policy_history_max as u64, 0, 10_000),
             ("component_bytes_max", component_bytes_max as u64, 0, BYTES_MAX),
             ("pull_ms_max", pull_ms_max, 1, MS_MAX),
             // An instance that is in a call serves nobody else meanwhile.
             ("policy_call_ms_max", policy_call_ms_max.into(), 1, 60_000),
+            ("policy_fuel_max", policy_fuel_max.unwrap_or(1), 1, u64::MAX >> 1),
             ("events_max", events_max as u64, 1, COUNT_MAX),
             ("spans_max", spans_max as u64, 1, COUNT_MAX),
             ("admin_connections_max", admin_connections_max as u64, 1, COUNT_MAX),

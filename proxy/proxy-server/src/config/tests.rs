@@ -33,8 +33,21 @@ admin_url = "http://127.0.0.1:8181"
 slot = "placement"
 component = "policies/least-load.wasm"
 on_error = "reject"
+models = ["llama-*"]
 [policy.config]
 scan = "full"
+[policy.budget]
+requests_min = 10
+[policy.quarantine]
+faults_max = 5
+
+[[policy]]
+slot = "limits"
+component = "/policies/rate-limit.wasm"
+on_error = { place = "reject" }
+
+[policies]
+watch = "drafts"
 
 [limits]
 body_bytes_max = 1000
@@ -64,7 +77,14 @@ fn a_sound_file_says_what_it_says() {
     assert_eq!(config.replicas[1].url.endpoint("/health").to_string(), "http://10.0.0.7:8000/gpu/health");
     assert_eq!(config.policies[0].component, Place::File("/etc/headworks/policies/least-load.wasm".into()));
     assert_eq!(config.policies[0].config_json, r#"{"scan":"full"}"#);
-    assert_eq!(config.policies[0].on_error, Some(OnError::Reject));
+    let rules = &config.policies[0].rules;
+    assert_eq!((rules.on_admit_error, rules.on_place_error), (OnError::Reject, OnError::Reject));
+    assert_eq!(rules.scope.models, [dispatch::Pattern::new("llama-*")]);
+    assert_eq!(rules.budget, dispatch::Budget { requests_min: 10, ..dispatch::Budget::default() });
+    assert_eq!(rules.quarantine, dispatch::Quarantine { faults_max: 5, window_calls: 100 });
+    let rules = &config.policies[1].rules;
+    assert_eq!((rules.on_admit_error, rules.on_place_error), (OnError::Reject, OnError::Reject));
+    assert_eq!(config.watch.as_deref(), Some(Path::new("/etc/headworks/drafts")));
     assert_eq!(config.limits, Limits { body_bytes_max: 1000, ..Limits::default() });
     assert_eq!(config.policy_headers, ["x-team"]);
     let telemetry = config.telemetry().unwrap();
@@ -108,6 +128,14 @@ fn an_error_names_the_key_and_the_line() {
         ("credentials", "X-Team", "Authorization"),
         ("half a percent", "sample_ratio = 0.5", "sample_ratio = 50"),
         ("an odd slot", "slot = \"placement\"", "slot = \"a/b\""),
+        ("an on_error that is none", "on_error = \"reject\"", "on_error = \"ignore\""),
+        ("an on_error of no hook", "{ place = \"reject\" }", "{ observe = \"reject\" }"),
+        ("an empty pattern", "[\"llama-*\"]", "[\"\"]"),
+        ("fuel that nobody meters", "requests_min = 10", "fuel_max = 10"),
+        ("a window below its least", "requests_min = 10", "window_calls = 10"),
+        ("faults that cannot happen", "faults_max = 5", "faults_max = 5\nwindow_calls = 4"),
+        ("no faults at all", "faults_max = 5", "faults_max = 0"),
+        ("no fuel", "body_bytes_max = 1000", "policy_fuel_max = 0"),
         ("reachable without a token", "listen = \"127.0.0.1:8081\"", "listen = \"0.0.0.0:8081\""),
         (
             "a token that is not there",

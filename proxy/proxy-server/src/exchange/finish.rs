@@ -181,6 +181,7 @@ impl Journal {
 
     fn decided<V: Verdict>(&mut self, decision: &Decision<V>, took: Duration) {
         self.asked = true;
+        self.proxy.policies.seen(decision);
         if !decision.notes.is_empty() {
             Arc::make_mut(&mut self.subject.notes).merge(&decision.notes);
         }

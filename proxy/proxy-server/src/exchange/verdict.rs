@@ -60,7 +60,13 @@ pub(crate) fn describe_decision<V: Verdict>(span: &Span, decision: &Decision<V>)
     for (key, value) in &decision.words.attributes {
         span.set(format!("headworks.policy.attribute.{key}"), value.clone());
     }
-    for fault in &decision.faults {
-        span.fail(fault.to_string());
+    if decision.calls.iter().any(|call| call.is_canary) {
+        span.set("headworks.policy.canary", true);
+    }
+    if !decision.faults.is_empty() {
+        // Whoever decided in the end: a policy that was asked could not.
+        let faults: Vec<String> = decision.faults.iter().map(ToString::to_string).collect();
+        span.set("headworks.policy.faults", faults.len() as i64);
+        span.fail(faults.join("; "));
     }
 }

@@ -1,10 +1,10 @@
 //! How full each slot of the policy chain is: its active version's instances, and what the slot keeps for its policies.
 
 use policy_runtime::{Faults, Instances, SlotUse};
-use prometheus::{IntGauge, IntGaugeVec};
+use prometheus::{GaugeVec, IntGauge, IntGaugeVec};
 
 use crate::metrics::Maker;
-use crate::policies::Policies;
+use crate::policies::{Policies, Slot, Standing};
 
 /// Kinds of a policy's failures.
 const FAILURES: [&str; 6] = ["trapped", "deadline_passed", "out_of_fuel", "out_of_memory", "no_instance", "bad_answer"];
@@ -14,6 +14,13 @@ pub(super) struct SlotGauges {
     instances: IntGaugeVec,
     instances_max: IntGaugeVec,
     failures: IntGaugeVec,
+    call_us: GaugeVec,
+    canary_percent: IntGaugeVec,
+    quarantined: IntGaugeVec,
+    versions: IntGaugeVec,
+    versions_max: IntGauge,
+    history: IntGaugeVec,
+    history_max: IntGauge,
     prefix_blocks: IntGaugeVec,
     prefix_blocks_max: IntGauge,
     prefix_blocks_evicted: IntGaugeVec,
@@ -36,6 +43,16 @@ impl SlotGauges {
                 "Failures of a slot's active version since it was loaded, by kind.",
                 &["slot", "kind"],
             ),
+            call_us: make.keep(GaugeVec::new(
+                Maker::opts("policy_call_us", "Microseconds of a slot's active version's calls, by quantile."),
+                &["slot", "quantile"],
+            )),
+            canary_percent: by_slot("policy_canary_percent", "Share of the requests that a slot's canary has."),
+            quarantined: by_slot("policy_quarantined_versions", "Versions of a slot that are quarantined."),
+            versions: by_slot("policy_versions", "Versions kept of a slot."),
+            versions_max: make.gauge("policy_versions_max", "Most versions kept of a slot; a canary may be one more."),
+            history: by_slot("policy_history", "Acts kept of a slot's history."),
+            history_max: make.gauge("policy_history_max", "Most acts kept of a slot's history."),
             prefix_blocks: by_slot("policy_prefix_blocks", "Blocks in a slot's prefix index."),
             prefix_blocks_max: make.gauge("policy_prefix_blocks_max", "Most blocks in a slot's prefix index."),
             prefix_blocks_evicted: by_slot(
@@ -58,9 +75,17 @@ impl SlotGauges {
         self.buckets_max.set(limits.buckets_max as i64);
         self.store_bytes_max.set(limits.store_bytes_max as i64);
         self.names_max.set(limits.metrics_max as i64);
+        self.versions_max.set(policies.bounds.versions_max as i64);
+        self.history_max.set(policies.bounds.history_max as i64);
         for slot in policies.list() {
+            self.read_lives(&slot);
             let Some(active) = slot.active_version() else { continue };
             self.read_version(&slot.name, active.component.instances(), active.component.faults());
+            let times = active.tally.reading().times;
+            for (share, quantile) in [(0.5, "0.5"), (0.99, "0.99")] {
+                let us = times.quantile_us(share).unwrap_or(0.0);
+                self.call_us.with_label_values(&[slot.name.as_str(), quantile]).set(us);
+            }
             if let Some(slot_use) = runtime.slot_use(&slot.name) {
                 self.read_slot(&slot.name, slot_use);
             }
@@ -73,6 +98,13 @@ impl SlotGauges {
             instances,
             instances_max,
             failures,
+            call_us,
+            canary_percent,
+            quarantined,
+            versions,
+            versions_max: _,
+            history,
+            history_max: _,
             prefix_blocks,
             prefix_blocks_max: _,
             prefix_blocks_evicted,
@@ -83,13 +115,32 @@ impl SlotGauges {
             names,
             names_max: _,
         } = self;
-        for gauges in [instances, instances_max, prefix_blocks, prefix_blocks_evicted, buckets, store_bytes, names] {
+        let lives = [canary_percent, quarantined, versions, history];
+        let uses = [instances, instances_max, prefix_blocks, prefix_blocks_evicted, buckets, store_bytes, names];
+        for gauges in lives.into_iter().chain(uses) {
             // An error means that nobody has asked for the metrics while the slot was there.
             let _ = gauges.remove_label_values(&[slot]);
+        }
+        for quantile in ["0.5", "0.99"] {
+            // The same.
+            let _ = call_us.remove_label_values(&[slot, quantile]);
         }
         for kind in FAILURES {
             // The same.
             let _ = failures.remove_label_values(&[slot, kind]);
+        }
+    }
+
+    fn read_lives(&self, slot: &Slot) {
+        let quarantined = slot.versions.iter().filter(|version| version.standing == Standing::Quarantined).count();
+        let percent = slot.trial.as_ref().map_or(0, |trial| trial.percent);
+        for (gauges, value) in [
+            (&self.canary_percent, percent.into()),
+            (&self.quarantined, quarantined as i64),
+            (&self.versions, slot.versions.len() as i64),
+            (&self.history, slot.history.len() as i64),
+        ] {
+            gauges.with_label_values(&[&slot.name]).set(value);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A proxy on ports of its own, and clients of both ports.
 
+pub mod component;
 pub mod guest;
 mod replica;
 

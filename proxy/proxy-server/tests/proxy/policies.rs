@@ -85,7 +85,7 @@ async fn versions_are_kept_and_rolled_back_to() {
     };
     assert_eq!(names(&slot), [r#""third" "active""#, r#""second" "previous""#], "two are kept, the newest first");
     let slot = serde_json::from_str(&text(rollback().await).await).unwrap();
-    assert_eq!(names(&slot), [r#""third" "previous""#, r#""second" "active""#]);
+    assert_eq!(names(&slot), [r#""third" "rejected""#, r#""second" "active""#]);
     assert_eq!(active(&slot)["hooks"], serde_json::json!(["place"]));
     assert_eq!(rollback().await.status(), 409, "nothing is before the second any more");
 }

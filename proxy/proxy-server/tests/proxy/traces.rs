@@ -41,6 +41,35 @@ fn holds(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policys_fault_is_in_the_trace() {
+    let (endpoint, mut batches) = collector().await;
+    let telemetry = Telemetry::start(&telemetry::Config {
+        endpoint,
+        protocol: Protocol::Http,
+        sample_ratio: 1.0,
+        service: "headworks-proxy".to_owned(),
+        attributes: Vec::new(),
+        queue_spans_max: 100,
+    })
+    .unwrap();
+    let mut only = Replica::start().await;
+    only.answer_all("{}");
+    let proxy = Proxy::traced(&format!("limits.poll_interval_ms = 20\n{}", replicas([&only])), telemetry).await;
+    proxy.until_healthy(1).await;
+    let put = proxy.admin(Method::PUT, "/admin/v1/policies/placement", placing("names-nobody", &replica(9))).await;
+    assert_eq!(put.status(), 200);
+    assert_eq!(proxy.chat().await.status(), 200);
+    let mut sent = Vec::new();
+    let wanted = [
+        "headworks.policy.faults",
+        "placement (names-nobody 1.2.3): it named replica 9, which this fleet does not have",
+    ];
+    while !wanted.iter().all(|part| holds(&sent, part.as_bytes())) {
+        sent.extend_from_slice(&batches.recv().await.expect("the collector is sent spans"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_one_trace_with_a_span_for_each_step() {
     let (endpoint, mut batches) = collector().await;
     let telemetry = Telemetry::start(&telemetry::Config {

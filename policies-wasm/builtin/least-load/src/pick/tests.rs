@@ -18,7 +18,7 @@ fn check(replicas: &[Replica], scan: Scan, draws: &[u32], expected: Option<(u32,
         assert!(drawn < bound, "{drawn} of {bound}");
         drawn
     });
-    assert_eq!(pick.as_ref().map(|pick| (pick.id, pick.why.as_str())), expected);
+    assert_eq!(pick.as_ref().map(|pick| (pick.id, &*pick.why)), expected);
     assert_eq!(draws.next(), None, "every listed draw is made");
 }
 
@@ -54,6 +54,14 @@ fn two_are_drawn_and_the_others_are_not_looked_at() {
 }
 
 #[test]
+fn where_one_drawn_takes_no_work_two_of_those_that_do_are_drawn() {
+    let sick = Replica { health: Health::Unhealthy, ..replica(1, 0) };
+    let replicas = [replica(0, 9), sick, replica(2, 3), replica(3, 4), replica(4, 5)];
+    check(&replicas, Scan::Two, &[0, 0, 1, 0], Some((2, "lowest load 3 of 2=3, 3=4")));
+    check(&replicas[..3], Scan::Two, &[0, 0], Some((2, "lowest load 3 of 0=9, 2=3")));
+}
+
+#[test]
 fn the_two_drawn_are_never_the_same() {
     let replicas = [replica(0, 0), replica(1, 1), replica(2, 2)];
     for first in 0..3 {
@@ -61,7 +69,7 @@ fn the_two_drawn_are_never_the_same() {
             let mut draws = [first, step].into_iter();
             let fleet = Fleet::of(&replicas, &[]);
             let pick = pick(&fleet, Scan::Two, |_| draws.next().unwrap()).unwrap();
-            assert_eq!(pick.why.matches('=').count(), 2, "{}", pick.why);
+            assert_eq!(pick.why.matches('=').count(), 2, "{}", &*pick.why);
             assert_ne!(pick.id, 2, "the most loaded of three cannot win against another");
         }
     }

@@ -13,7 +13,10 @@ fn check(config: &str, rows: &[(u32, u32)], expected: (u32, &str)) {
 }
 
 fn fleet_of(rows: &[(u32, u32)]) -> Vec<(Replica, u32)> {
-    (0..).zip(rows).map(|(id, (running, held))| (Replica { id, running: *running, ..Replica::default() }, *held)).collect()
+    (0..)
+        .zip(rows)
+        .map(|(id, (running, held))| (Replica { id, running: *running, ..Replica::default() }, *held))
+        .collect()
 }
 
 fn pick_in(config: &str, rows: &[(Replica, u32)], blocks: u32, below: impl FnOnce(u32) -> u32) -> Option<Pick> {

@@ -35,7 +35,9 @@ fn a_key_is_at_home_until_its_home_is_full() {
 #[test]
 fn what_takes_no_work_is_passed_over_and_no_bound_counts_it() {
     let home = pick_in(&fleet_of(&[0; 3]), 5).unwrap().id;
-    for change in [|replica: &mut Replica| replica.health = Health::Unhealthy, |replica: &mut Replica| replica.draining = true] {
+    for change in
+        [|replica: &mut Replica| replica.health = Health::Unhealthy, |replica: &mut Replica| replica.draining = true]
+    {
         let mut replicas = fleet_of(&[0; 3]);
         replicas[home as usize].running = 100;
         change(&mut replicas[home as usize]);
@@ -52,7 +54,10 @@ fn without_a_replica_there_is_none() {
 
 #[test]
 fn a_heavier_replica_may_have_more() {
-    let replicas = [Replica { id: 0, running: 3, ..Replica::default() }, Replica { id: 1, running: 3, weight: 300, ..Replica::default() }];
+    let replicas = [
+        Replica { id: 0, running: 3, ..Replica::default() },
+        Replica { id: 1, running: 3, weight: 300, ..Replica::default() },
+    ];
     for key in 0..50 {
         assert_eq!(pick_in(&replicas, key).unwrap().id, 1, "of eight, 0 may have 2.5 and 1 may have 7.5");
     }

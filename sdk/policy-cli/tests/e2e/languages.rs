@@ -1,0 +1,89 @@
+//! Each language: what `policy new` makes builds at once and decides; the examples do; an exception is contained.
+
+use std::path::{Path, PathBuf};
+
+use policy_api::{Hook, Placement, Policy, PolicyFault};
+
+use crate::author::{Room, chosen, edit, load, place};
+
+/// The policy that was scaffolded decides, and with `broken` in it a request for the model `bad` costs that call alone.
+#[track_caller]
+fn check(lang: &str, entry: &str, [before, broken]: [&str; 2], last_words: &str) {
+    let room = Room::new();
+    let folder = room.scaffold("first-idle", lang);
+    edit(&folder.join(entry), before, broken);
+    let policy = load(&room.build(&folder).unwrap_or_else(|error| panic!("{error:#}")), "");
+    assert_eq!(policy.describe().name, "first-idle");
+    assert_eq!(policy.describe().hooks, [Hook::Place]);
+    assert_eq!(chosen(place(&policy, &[3, 1, 2], "m", None).unwrap()), (2, "lowest load 1".to_owned()));
+    assert_eq!(place(&policy, &[], "m", None).unwrap().verdict, Placement::Pass);
+    let Err(PolicyFault::Trapped { message }) = place(&policy, &[1], "bad", None) else { panic!("it must trap") };
+    assert!(message.contains(last_words), "{message}");
+    assert_eq!(chosen(place(&policy, &[3, 1], "m", None).unwrap()).0, 2, "the next call has a new instance");
+}
+
+#[test]
+fn a_new_policy_in_rust() {
+    check(
+        "rust",
+        "src/lib.rs",
+        [
+            "_request: &Request<'_>, fleet: &Fleet) -> Placement {\n",
+            "request: &Request<'_>, fleet: &Fleet) -> Placement {\n        assert_ne!(request.model(), \"bad\", \"boom\");\n",
+        ],
+        "boom",
+    );
+}
+
+#[test]
+fn a_new_policy_in_typescript() {
+    check(
+        "ts",
+        "policy.ts",
+        [
+            "place(_request, fleet) {\n",
+            "place(request, fleet) {\n    if (request.model === 'bad') throw new Error('boom');\n",
+        ],
+        "Error: boom (in place)",
+    );
+}
+
+#[test]
+fn a_new_policy_in_python() {
+    check(
+        "python",
+        "policy.py",
+        [
+            "-> Placement:\n        takers",
+            "-> Placement:\n        if request.model == \"bad\":\n            raise ValueError(\"boom\")\n        takers",
+        ],
+        "ValueError: boom (policy.py:13 in place)",
+    );
+}
+
+fn example(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+#[test]
+fn the_example_in_typescript_keeps_sessions_together() {
+    let policy = load(&Room::new().build(&example("js/examples/sticky")).unwrap(), r#"{"slack":2}"#);
+    assert_eq!(policy.describe().hooks, [Hook::Configure, Hook::Place]);
+    let home = |running: &[u32]| chosen(place(&policy, running, "m", Some("a session")).unwrap());
+    let (first, reason) = home(&[1, 1, 1, 1]);
+    assert_eq!(reason, "the session's replica");
+    let mut busier = [1; 4];
+    busier[first as usize - 1] = 3;
+    assert_eq!(home(&busier).0, first, "within the slack it stays");
+    busier[first as usize - 1] = 4;
+    let (elsewhere, reason) = home(&busier);
+    assert_ne!(elsewhere, first);
+    assert_eq!(reason, "the session's replica has 4, the idlest 1");
+}
+
+#[test]
+fn the_example_in_python_takes_the_least_loaded() {
+    let policy = load(&Room::new().build(&example("python/examples/least-load")).unwrap(), r#"{"scan":"all"}"#);
+    assert_eq!(policy.describe().hooks, [Hook::Configure, Hook::Place]);
+    assert_eq!(chosen(place(&policy, &[5, 2, 3], "m", None).unwrap()), (2, "lowest load 2 of 3".to_owned()));
+}

@@ -1,0 +1,49 @@
+//! An author's mistakes, as `policy build` tells them: where, and what to change.
+
+use crate::author::{Room, edit};
+
+#[track_caller]
+fn check(lang: &str, entry: &str, [from, to]: [&str; 2], told: &[&str]) {
+    let room = Room::new();
+    let folder = room.scaffold("slip", lang);
+    edit(&folder.join(entry), from, to);
+    let error = format!("{:#}", room.build(&folder).unwrap_err());
+    for part in told {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn in_typescript() {
+    check(
+        "ts",
+        "policy.ts",
+        ["fleet.id[idlest]", "fleet.ids[idlest]"],
+        &["policy.ts(18,", "Property 'ids' does not exist"],
+    );
+    check("ts", "policy.ts", ["name: 'slip'", "name: 'two words'"], &["definePolicy: `name` must be 1 to 64 letters"]);
+    check(
+        "ts",
+        "policy.ts",
+        ["export default definePolicy", "export const policy = definePolicy"],
+        &["policy.ts must `export default definePolicy"],
+    );
+}
+
+#[test]
+fn in_python() {
+    check("python", "policy.py", ["return Placement.PASS", "retrun Placement.PASS"], &["policy.py", "SyntaxError"]);
+    check("python", "policy.py", ["mode = \"pooled\"", "mode = \"solo\""], &["policy.py:25: ValueError", "not 'solo'"]);
+    check("python", "policy.py", ["\nexport(Slip)", ""], &["the module must call `export(YourPolicy)`"]);
+}
+
+#[test]
+fn in_the_folder() {
+    check("ts", "policy.toml", ["language = \"ts\"", "language = \"go\""], &["unknown variant `go`"]);
+    check(
+        "ts",
+        "policy.toml",
+        ["vendor/headworks-policy", "nowhere"],
+        &["the SDK has no src/component.js in", "sdk in policy.toml"],
+    );
+}
