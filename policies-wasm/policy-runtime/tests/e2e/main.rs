@@ -1,4 +1,4 @@
-//! The shipped components, as built, in the real runtime.
+//! The shipped components, as built, in the real runtime; and what strangers may hand it.
 
 #[cfg(test)]
 mod affinity;
@@ -14,6 +14,7 @@ mod prefixes;
 mod rate_limit;
 #[cfg(test)]
 mod regions;
+mod hostile;
 #[cfg(test)]
 mod shipped;
 #[cfg(test)]
