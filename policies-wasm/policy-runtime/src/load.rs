@@ -11,6 +11,7 @@ use crate::{
     compiled::{self, Compiled},
     contract,
     instance::{Instance, Scene},
+    recording::Who,
     runtime::Core,
     schema, self_check,
     slot::Slot,
@@ -93,6 +94,15 @@ fn blueprint(
         slot: Arc::new(Slot::new(upload.slot, &core.limits)),
         host: Arc::clone(&core.host),
         config_json: checked_json(upload.config_json)?,
+        who: Arc::new(Who {
+            slot: upload.slot.to_owned(),
+            name: String::new(),
+            version: String::new(),
+            digest: String::new(),
+            config_json: String::new(),
+            mode: Mode::Pooled,
+            component: upload.component.into(),
+        }),
         mode: Mode::Pooled,
         inherited: None,
     })

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 use wasmtime::{Config, Engine, component::Linker};
@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) linker: Linker<State>,
     /// None where fuel is the meter.
     pub(crate) ticker: Option<Ticker>,
+    /// Instances made so far; each is named by how many there were before.
+    pub(crate) instances: AtomicU64,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
 }
 
@@ -69,8 +71,8 @@ impl Runtime {
             }
         };
         let compiled = CompiledComponents::new(&engine, folder, limits.compiled_bytes_max);
-        let (limits, slots) = (Arc::new(limits), Mutex::default());
-        Ok(Runtime { core: Arc::new(Core { limits, host, seed, engine, compiled, linker, ticker, slots }) })
+        let (limits, instances, slots) = (Arc::new(limits), AtomicU64::new(0), Mutex::default());
+        Ok(Runtime { core: Arc::new(Core { limits, host, seed, engine, compiled, linker, ticker, instances, slots }) })
     }
 
     /// Compiles, checks, instantiates, configures and tries out a component, restores `predecessor`'s snapshot when
@@ -112,6 +114,11 @@ impl Runtime {
     pub fn slot_use(&self, slot: &str) -> Option<SlotUse> {
         let slot = lock(&self.core.slots).get(slot).map(Arc::clone)?;
         Some(slot.now())
+    }
+
+    /// For a replay, which makes instances of its own.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// The bounds it was made with.

@@ -10,7 +10,9 @@ use crate::{
     Host, Level, Limits,
     chance::Chance,
     deadline::Deadline,
+    recording::{Ask, Look},
     slot::{Full, Slot, is_metric_name, is_policy_header},
+    tape::Tape,
 };
 
 /// Data of one instance's store.
@@ -19,6 +21,8 @@ pub(crate) struct State {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) call: CallState,
+    /// What becomes of the call's questions; set before the call, taken after it.
+    pub(crate) tape: Tape,
     deadline: Deadline,
     /// What a call without a request is about.
     no_facts: Arc<RequestFacts>,
@@ -81,6 +85,7 @@ impl State {
             host,
             limits,
             call,
+            tape: Tape::Off,
             deadline: Deadline::default(),
             no_facts: Arc::default(),
             fleet_version: 0,
@@ -125,8 +130,8 @@ impl State {
     }
 
     /// What the guest is told; moves when the view that it sees is another.
-    pub(crate) fn fleet_version(&self) -> u64 {
-        self.fleet_version
+    pub(crate) fn fleet_version(&mut self) -> u64 {
+        self.hear(|| Ask::FleetVersion, |state| state.fleet_version)
     }
 
     pub(crate) fn log(&mut self, level: Level, line: &str) {
@@ -138,19 +143,15 @@ impl State {
         if level == Level::Error {
             self.call.error_line = Some(line.to_owned());
         }
-        self.host.log(self.slot.name(), level, line);
+        self.hear(|| Ask::Log { level, line: line.to_owned() }, |state| state.host.log(state.slot.name(), level, line));
     }
 
     pub(crate) fn count(&mut self, name: &str, delta: u64) {
-        if self.may_update(name) {
-            self.host.count(self.slot.name(), name, delta);
-        }
+        self.update(name, || Ask::Metric { name: name.to_owned(), delta }, |host, slot| host.count(slot, name, delta));
     }
 
     pub(crate) fn gauge(&mut self, name: &str, value: f64) {
-        if self.may_update(name) {
-            self.host.gauge(self.slot.name(), name, value);
-        }
+        self.update(name, || Ask::Gauge { name: name.to_owned(), value }, |host, slot| host.gauge(slot, name, value));
     }
 
     pub(crate) fn attribute(&mut self, name: String, value: &str) {
@@ -201,15 +202,21 @@ impl State {
     }
 
     pub(crate) fn chance(&mut self) -> &mut Chance {
+        self.look(Look::Chance);
         &mut self.call.chance
     }
 
-    fn may_update(&mut self, name: &str) -> bool {
+    /// Changes a metric, where there may be one of this name and it may change once more in this call.
+    fn update(&mut self, name: &str, ask: impl FnOnce() -> Ask, change: impl FnOnce(&dyn Host, &str)) {
         if self.call.updates_left == 0 || name.len() > self.limits.name_bytes_max {
-            return false;
+            return;
         }
         self.call.updates_left -= 1;
-        self.slot.admits_metric(name)
+        self.hear(ask, |state| {
+            if state.slot.admits_metric(name) {
+                change(&*state.host, state.slot.name());
+            }
+        });
     }
 }
 

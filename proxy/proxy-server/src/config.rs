@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::base_url::BaseUrl;
 use crate::policies::{Place, Signing};
+use crate::recorder::Recording;
 use file::ConfigFile;
 
 pub(crate) use oci::Oci;
@@ -45,6 +46,7 @@ pub struct Config {
     /// Where compiled components are kept for the next start.
     pub(crate) policy_cache_folder: Option<PathBuf>,
     pub(crate) tenants: Tenants,
+    pub(crate) recording: Option<Recording>,
     pub(crate) oci: Oci,
     pub(crate) signing: Signing,
     pub(crate) limits: Limits,

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 use crate::clock::Clock;
 use crate::config::{Limits, PolicySlot, SlotRules};
 use crate::metrics::Metrics;
+use crate::recorder::Recorder;
 
 pub(crate) use error::{StartError, SwapError};
 pub(crate) use folder::{Folder, watch_folder};
@@ -74,9 +75,10 @@ impl Policies {
         cache_folder: Option<&Path>,
         clock: Clock,
         metrics: &Metrics,
+        recorder: Arc<Recorder>,
         seed: u64,
     ) -> Result<Policies, StartError> {
-        let host = Arc::new(PolicyHost::new(clock, metrics));
+        let host = Arc::new(PolicyHost::new(clock, metrics, recorder));
         let runtime = match cache_folder {
             Some(folder) => Runtime::with_folder(runtime_limits(limits), host, seed, folder.to_owned()),
             None => Runtime::new(runtime_limits(limits), host, seed),

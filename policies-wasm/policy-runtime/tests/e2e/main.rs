@@ -9,12 +9,17 @@ mod every;
 #[cfg(test)]
 mod fair_share;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod prefixes;
 #[cfg(test)]
 mod rate_limit;
 #[cfg(test)]
+mod recorder;
+#[cfg(test)]
 mod regions;
-mod hostile;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod shipped;
 #[cfg(test)]

@@ -9,7 +9,12 @@ mod contract;
 #[cfg(test)]
 mod handover;
 #[cfg(test)]
+#[path = "../e2e/recorder.rs"]
+mod recorder;
+#[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
