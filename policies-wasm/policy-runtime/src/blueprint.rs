@@ -7,6 +7,7 @@ use wasmtime::component::InstancePre;
 
 use crate::{
     Host, Level,
+    compiled::Compiled,
     instance::{Instance, Scene, Stillborn},
     recording::{Record, Who},
     runtime::Core,
@@ -19,6 +20,8 @@ use crate::{
 
 /// Everything needed for one more instance.
 pub(crate) struct Blueprint {
+    /// Kept for whoever loads the same bytes.
+    pub(crate) compiled: Arc<Compiled>,
     pub(crate) pre: InstancePre<State>,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) slot: Arc<Slot>,
@@ -92,8 +95,9 @@ impl Blueprint {
     }
 
     fn copy(&self) -> Blueprint {
-        let Blueprint { pre, hooks, slot, host, config_json, who, mode, inherited } = self;
+        let Blueprint { compiled, pre, hooks, slot, host, config_json, who, mode, inherited } = self;
         Blueprint {
+            compiled: Arc::clone(compiled),
             pre: pre.clone(),
             hooks: Arc::clone(hooks),
             slot: Arc::clone(slot),

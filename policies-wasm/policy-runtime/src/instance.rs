@@ -68,9 +68,13 @@ impl Instance {
         let mut store = Store::new(&core.engine, state);
         store.limiter(|state| state);
         if core.ticker.is_some() {
-            store.epoch_deadline_callback(|context| deadline::passed(context.data().deadline()));
+            let core = Arc::clone(core);
+            store.epoch_deadline_callback(move |context| {
+                core.ticker.as_ref().inspect(|ticker| ticker.keep_on());
+                deadline::passed(context.data().deadline())
+            });
         }
-        let running = core.ticker.as_ref().map(|ticker| ticker.running());
+        let running = core.ticker.as_ref().map(|ticker| ticker.watch(budget.deadline_ms));
         arm(core, &mut store, budget);
         let instance = blueprint.pre.instantiate(&mut store).map_err(|error| {
             let stop = Stop::of(&error, store.data(), budget);
@@ -127,7 +131,7 @@ impl Instance {
         hook: impl FnOnce(&Exports, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Stop> {
         let Instance { core, store, exports, .. } = self;
-        let _running = core.ticker.as_ref().map(|ticker| ticker.running());
+        let _running = core.ticker.as_ref().map(|ticker| ticker.watch(budget.deadline_ms));
         store.data_mut().enter(scene.now_ms, scene.facts, scene.fleet, scene.chance_key);
         arm(core, store, budget);
         let answer = hook(exports, store);

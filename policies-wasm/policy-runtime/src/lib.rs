@@ -4,6 +4,8 @@
 //! sinks are handed to it.
 
 mod blueprint;
+mod chance;
+mod compiled;
 mod component;
 mod contract;
 mod deadline;

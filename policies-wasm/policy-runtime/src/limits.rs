@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Bytes of one component.
     pub component_bytes_max: usize,
+    /// Bytes of compiled components that are kept in a folder, where there is one.
+    pub compiled_bytes_max: u64,
     /// Linear memory of one instance, all its memories together.
     pub memory_bytes_max: usize,
     /// Elements of one instance's tables, all together.
@@ -90,6 +92,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             component_bytes_max: 32 << 20,
+            compiled_bytes_max: 512 << 20,
             memory_bytes_max: 64 << 20,
             table_elements_max: 100_000,
             call_deadline_ms: 5,

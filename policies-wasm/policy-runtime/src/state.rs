@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use policy_api::{FleetView, Held, RequestFacts, Words};
-use rand::{RngCore, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
 use crate::{
     Host, Level, Limits,
+    chance::Chance,
     deadline::Deadline,
     recording::{Ask, Look},
     slot::{Full, Slot, is_metric_name, is_policy_header},
@@ -25,6 +24,8 @@ pub(crate) struct State {
     /// What becomes of the call's questions; set before the call, taken after it.
     pub(crate) tape: Tape,
     deadline: Deadline,
+    /// What a call without a request is about.
+    no_facts: Arc<RequestFacts>,
     fleet_version: u64,
     memory_bytes_now: usize,
     table_elements_now: usize,
@@ -59,12 +60,6 @@ impl Drop for HeldPlace {
     }
 }
 
-/// Chance that is made when first asked for, and follows from a key alone.
-enum Chance {
-    Key(u64),
-    Rng(Box<ChaCha8Rng>),
-}
-
 /// An allocation was refused. Carried through wasmtime as the error that ends the call.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("refused to grow beyond {bytes_max} bytes of memory")]
@@ -83,7 +78,7 @@ impl State {
             error_line: None,
             lines_left: 0,
             updates_left: 0,
-            chance: Chance::Key(0),
+            chance: Chance::of(0),
         };
         State {
             slot,
@@ -92,6 +87,7 @@ impl State {
             call,
             tape: Tape::Off,
             deadline: Deadline::default(),
+            no_facts: Arc::default(),
             fleet_version: 0,
             memory_bytes_now: 0,
             table_elements_now: 0,
@@ -116,7 +112,7 @@ impl State {
             self.call.facts = Arc::clone(facts);
         }
         self.call.now_ms = now_ms;
-        self.call.chance = Chance::Key(chance_key);
+        self.call.chance = Chance::of(chance_key);
         self.call.lines_left = self.limits.log_lines_per_call_max;
         self.call.updates_left = self.limits.metric_updates_per_call_max;
         self.call.words = Words::default();
@@ -130,7 +126,7 @@ impl State {
 
     /// Lets go of the request, which may hold a large body.
     pub(crate) fn leave(&mut self) {
-        self.call.facts = Arc::default();
+        self.call.facts = Arc::clone(&self.no_facts);
     }
 
     /// What the guest is told; moves when the view that it sees is another.
@@ -166,8 +162,9 @@ impl State {
         }
     }
 
-    pub(crate) fn explain(&mut self, reason: &str) {
-        self.call.words.reason = Some(bounded(reason, self.limits.reason_bytes_max).to_owned());
+    pub(crate) fn explain(&mut self, mut reason: String) {
+        reason.truncate(bounded(&reason, self.limits.reason_bytes_max).len());
+        self.call.words.reason = Some(reason);
     }
 
     /// Drops what is too long: half a note would be read as another.
@@ -204,31 +201,9 @@ impl State {
         Ok(taken)
     }
 
-    pub(crate) fn chance(&mut self) -> &mut ChaCha8Rng {
+    pub(crate) fn chance(&mut self) -> &mut Chance {
         self.look(Look::Chance);
-        if let Chance::Key(key) = self.call.chance {
-            self.call.chance = Chance::Rng(Box::new(ChaCha8Rng::seed_from_u64(key)));
-        }
-        match &mut self.call.chance {
-            Chance::Rng(rng) => rng,
-            Chance::Key(_) => unreachable!("made just above"),
-        }
-    }
-
-    /// Evenly below `bound`, by multiplication with rejection (Lemire, "Fast random integer generation in an interval").
-    pub(crate) fn chance_below(&mut self, bound: u32) -> u32 {
-        if bound == 0 {
-            return 0;
-        }
-        let rng = self.chance();
-        let reject_below = bound.wrapping_neg() % bound;
-        loop {
-            let product = u64::from(rng.next_u32()) * u64::from(bound);
-            let [low, high] = halves(product);
-            if low >= reject_below {
-                return high;
-            }
-        }
+        &mut self.call.chance
     }
 
     /// Changes a metric, where there may be one of this name and it may change once more in this call.

@@ -43,6 +43,8 @@ pub struct Config {
     /// A folder whose components are loaded as they change.
     pub(crate) watch: Option<PathBuf>,
     pub(crate) policy_headers: Vec<HeaderName>,
+    /// Where compiled components are kept for the next start.
+    pub(crate) policy_cache_folder: Option<PathBuf>,
     pub(crate) tenants: Tenants,
     pub(crate) recording: Option<Recording>,
     pub(crate) oci: Oci,

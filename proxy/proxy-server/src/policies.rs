@@ -10,6 +10,7 @@ mod source;
 mod swap;
 mod watch;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -71,13 +72,18 @@ impl Policies {
         slots: &[PolicySlot],
         sources: &Sources,
         limits: &Limits,
+        cache_folder: Option<&Path>,
         clock: Clock,
         metrics: &Metrics,
         recorder: Arc<Recorder>,
         seed: u64,
     ) -> Result<Policies, StartError> {
         let host = Arc::new(PolicyHost::new(clock, metrics, recorder));
-        let runtime = Runtime::new(runtime_limits(limits), host, seed).map_err(StartError::Runtime)?;
+        let runtime = match cache_folder {
+            Some(folder) => Runtime::with_folder(runtime_limits(limits), host, seed, folder.to_owned()),
+            None => Runtime::new(runtime_limits(limits), host, seed),
+        };
+        let runtime = runtime.map_err(StartError::Runtime)?;
         let fallback = Arc::new(Fallback::default());
         let policies = Policies {
             runtime: Arc::new(runtime),

@@ -63,8 +63,9 @@ pub enum Error {
 pub fn check(config: &Config) -> Result<(), Error> {
     config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
-    let (sources, recorder) = (sources(config), Arc::new(Recorder::new(1)));
-    let loaded = Policies::start(&config.policies, &sources, &config.limits, clock, &metrics, recorder, rand::random());
+    let (sources, cache) = (sources(config), config.policy_cache_folder.as_deref());
+    let (limits, recorder) = (&config.limits, Arc::new(Recorder::new(1)));
+    let loaded = Policies::start(&config.policies, &sources, limits, cache, clock, &metrics, recorder, rand::random());
     loaded.map_err(|error| Error::Policy(error.to_string()))?;
     watched(config.watch.as_deref()).map(drop)
 }
@@ -131,11 +132,23 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     let fleet = Fleet::new(&config);
     let folder = watched(config.watch.as_deref())?;
     let sources = Arc::new(sources(&config));
-    let Config { region, data_url, admin_token, policies, policy_headers, tenants, limits, recording, .. } = config;
+    let Config {
+        region,
+        data_url,
+        admin_token,
+        policies,
+        policy_headers,
+        policy_cache_folder,
+        tenants,
+        limits,
+        recording,
+        ..
+    } = config;
     let recorder = Arc::new(Recorder::new(limits.recording_queue_max));
     let (from, to) = (sources.clone(), recorder.clone());
     let (policies, metrics, limits) = tokio::task::spawn_blocking(move || {
-        let policies = Policies::start(&policies, &from, &limits, clock, &metrics, to, rand::random());
+        let cache = policy_cache_folder.as_deref();
+        let policies = Policies::start(&policies, &from, &limits, cache, clock, &metrics, to, rand::random());
         (policies, metrics, limits)
     })
     .await

@@ -1,7 +1,6 @@
 //! What a policy may import, given for real: each function translates and hands on to the state or the slot.
 
 use policy_api::{FleetView, RequestFacts};
-use rand::RngCore;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use super::{
@@ -465,7 +464,7 @@ impl chance::Host for State {
     }
 
     fn below(&mut self, bound: u32) -> u32 {
-        self.chance_below(bound)
+        self.chance().below(bound)
     }
 }
 
@@ -502,7 +501,7 @@ impl telemetry::Host for State {
     }
 
     fn explain(&mut self, reason: String) {
-        State::explain(self, &reason);
+        State::explain(self, reason);
     }
 }
 

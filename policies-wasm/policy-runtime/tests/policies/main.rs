@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod compiled;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod handover;

@@ -24,6 +24,7 @@ pub(super) struct ConfigFile {
     data_url: Option<BaseUrl>,
     #[serde(default)]
     policy_headers: Vec<String>,
+    policy_cache_folder: Option<PathBuf>,
     admin: AdminFile,
     tls: Option<TlsFile>,
     #[serde(default, rename = "replica")]
@@ -152,6 +153,7 @@ impl ConfigFile {
             listen,
             data_url,
             policy_headers,
+            policy_cache_folder,
             admin,
             tls,
             replicas,
@@ -187,6 +189,7 @@ impl ConfigFile {
             policies: policies::check(policies, folder, &limits)?,
             watch: watch.map(|watched| folder.join(watched)),
             policy_headers: check_headers(policy_headers)?,
+            policy_cache_folder: policy_cache_folder.map(|path| folder.join(path)),
             tenants: Tenants::of(tenants)?,
             oci: oci.check(limits.pull_ms_max, environment)?,
             signing: signing.check()?,
