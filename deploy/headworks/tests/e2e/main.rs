@@ -12,6 +12,7 @@ mod docs;
 mod faults;
 mod help;
 mod http;
+mod policy_verbs;
 mod processes;
 mod push;
 mod registry;

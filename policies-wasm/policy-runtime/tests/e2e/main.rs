@@ -1,4 +1,20 @@
 //! The shipped components, as built, in the real runtime.
 
 #[cfg(test)]
+mod affinity;
+#[cfg(test)]
+mod chained;
+#[cfg(test)]
+mod every;
+#[cfg(test)]
+mod fair_share;
+#[cfg(test)]
+mod prefixes;
+#[cfg(test)]
+mod rate_limit;
+#[cfg(test)]
+mod regions;
+#[cfg(test)]
 mod shipped;
+#[cfg(test)]
+mod support;
