@@ -16,5 +16,6 @@ mod policy_verbs;
 mod processes;
 mod push;
 mod registry;
+mod replay;
 mod swap;
 mod traces;
