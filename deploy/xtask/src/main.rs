@@ -1,6 +1,7 @@
 //! `cargo xtask …`: every chore of this repository as one command each.
 
 mod arrows;
+mod bench;
 mod check;
 mod demo;
 mod fuzz;
@@ -44,6 +45,11 @@ enum Verb {
     },
     /// Build the dashboard into web-ui/dist
     Ui,
+    /// Measure, print a table and write target/bench/SUBJECT.json
+    Bench {
+        /// What is measured
+        subject: bench::Subject,
+    },
 }
 
 fn main() -> ExitCode {
@@ -55,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Policies => policies::build(&root).map(|built| print!("{built}")),
         Verb::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
         Verb::Ui => ui::build(&root),
+        Verb::Bench { subject } => bench::run(&root, subject),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

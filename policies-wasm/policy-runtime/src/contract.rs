@@ -10,7 +10,7 @@ const PACKAGE: &str = "headworks:policy";
 /// Its version.
 const VERSION: &str = "0.1.0";
 /// Both, as a component's description names them.
-pub(crate) const CONTRACT: &str = "headworks:policy@0.1.0";
+pub const CONTRACT: &str = "headworks:policy@0.1.0";
 
 /// Bytes of a stranger's name that a refusal shows.
 const NAME_BYTES_MAX: usize = 256;
