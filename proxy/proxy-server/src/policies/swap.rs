@@ -49,7 +49,13 @@ impl Policies {
         let new = New { what, fetched, by };
         let loaded = self.runtime.prepare(&name, &new.fetched.bytes, &config_json).map_err(SwapError::from);
         let placed = loaded.and_then(|prepared| self.place(&name, share, prepared, &new));
-        placed.inspect_err(|refused| self.refused(&name, &new.by, digest_of(&new.fetched.bytes), refused))
+        placed.inspect_err(|refused| {
+            self.refused(&name, &new.by, digest_of(&new.fetched.bytes), refused);
+            // A slot that never came to be keeps nothing in the runtime.
+            if self.slot(&name).is_none() {
+                self.runtime.forget(&name);
+            }
+        })
     }
 
     /// Gives a slot's active component another configuration, as a new version.
@@ -134,13 +140,7 @@ impl Policies {
                 Err(error) => tracing::error!(slot = name, version = before, %error, "cannot restore a version"),
             }
         }
-        self.end_trial(
-            name,
-            Standing::Rejected,
-            What::RolledBack,
-            BY_BUDGET,
-            Some("nothing is left beside it".to_owned()),
-        );
+        self.end_trial(name, Standing::Rejected, What::RolledBack, BY_BUDGET, Some(ALONE.to_owned()));
         self.change(name, |slot| {
             slot.leave(Standing::Quarantined);
             let why = Some(format!("{why}; no earlier version is left: {}", slot.what_now()));
@@ -209,7 +209,8 @@ impl Policies {
         let from = slot.active();
         let changed = self.change(name, |slot| {
             slot.activate(number, component.clone(), left_as, self.clock.now_unix_ms());
-            let why = why.clone().or(beginning.clone());
+            let why: Vec<String> = why.into_iter().chain(beginning).collect();
+            let why = Some(why.join("; ")).filter(|why| !why.is_empty());
             Act { what, by: by.to_owned(), from, to: Some(number), why }
         });
         if let (Some(component), Some(handover)) = (component, handover) {
@@ -246,9 +247,7 @@ impl Policies {
     pub(crate) fn refused(&self, name: &str, by: &str, digest: Option<String>, refused: &SwapError) {
         let mut slots = self.slots();
         let Some(slot) = slots.iter_mut().find(|slot| slot.name == name) else {
-            drop(slots);
-            // A slot that never came to be keeps nothing in the runtime, and is not counted: there is no end to names.
-            self.runtime.forget(name);
+            // Not counted: there is no end to names of slots that never came to be.
             tracing::warn!(slot = name, by, error = %refused, "policy refused");
             return;
         };
@@ -293,6 +292,7 @@ struct Change<'a> {
 
 /// Why a canary's trial ended.
 const ANOTHER: &str = "another version is tried";
+const ALONE: &str = "nothing is left beside it";
 const REPLACED: &str = "the version that it stood beside was replaced";
 
 /// What a history says of how a version began.

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::fixture::component::{Guest, place_of, remembering};
+use crate::fixture::component::{Guest, place_of, remembering, remembering_then};
 use crate::fixture::guest::{admit_trapping, denying, placing, replica};
 use crate::fixture::{Proxy, Replica, replicas, shown, text};
 
@@ -355,4 +355,22 @@ async fn with_nothing_left_a_place_policy_is_passed_over() {
     let decisions =
         proxy.until("decisions", |all| all[0]["outcome"] == "finished" && all[0]["faults"] == json!([])).await;
     assert_eq!(decisions[0]["policy"], "native-least-load");
+}
+
+#[tokio::test]
+async fn what_is_restored_knows_what_the_quarantined_version_learnt() {
+    let mut only = Replica::start().await;
+    let proxy = Proxy::over(&[&only]).await;
+    only.answer_all("{}");
+    done(&proxy, Method::PUT, "memory", remembering("counts").bytes()).await;
+    assert_eq!(proxy.chat().await.status(), 200);
+    done(&proxy, Method::PUT, "memory", remembering_then("counts", &replica(9)).bytes()).await;
+    for _ in 0..20 {
+        assert_eq!(proxy.chat().await.status(), 200, "the fallback decides");
+    }
+    let memory = until_slot(&proxy, |slot| slot["versions"][0]["state"] == "quarantined").await;
+    assert_eq!(states(&memory), "2 quarantined, 1 active");
+    assert!(history(&memory).pop().unwrap().ends_with("; took over its predecessor's state, 4 bytes"));
+    assert_eq!(proxy.chat().await.status(), 200);
+    assert_eq!(proxy.metric("headworks_proxy_policy_gauge{name=\"counts\",slot=\"memory\"}").await, 22.0);
 }
