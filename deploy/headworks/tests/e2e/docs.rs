@@ -38,7 +38,7 @@ fn the_documented_configuration_is_sound() {
     let file = dir.path().join("proxy.toml");
     std::fs::write(&file, config).unwrap();
     // What it names, which a check reads.
-    for folder in ["tls", "policies"] {
+    for folder in ["tls", "policies", "drafts"] {
         std::fs::create_dir(dir.path().join(folder)).unwrap();
     }
     std::fs::copy(component("least-load"), dir.path().join("policies/least-load.wasm")).unwrap();
