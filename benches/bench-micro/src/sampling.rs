@@ -1,7 +1,7 @@
 //! Samples the sides of a case in turn, through criterion, and takes medians.
 //!
-//! Other work on the machine comes and goes within seconds. Sides that take turns see the same of it, and a median over
-//! all rounds leaves out what only a few samples saw.
+//! Time is that of the thread on its core. Other work on the machine is seen in the caches all the same, and comes and
+//! goes within seconds: sides that take turns see the same of it, and a median leaves out what only a few samples saw.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use criterion::Criterion;
 /// Rounds in which each side is sampled.
 const ROUNDS: usize = 3;
 /// Samples shorter than this measure the clock.
-const SAMPLE_NS_MIN: f64 = 20_000.0;
+const SAMPLE_NS_MIN: f64 = 50_000.0;
 
-/// Does something so many times, and says how long that took.
+/// Does something so many times, and says how long that took on a core.
 pub type Side<'a> = &'a mut dyn FnMut(u64) -> Duration;
 
 /// Draws samples.

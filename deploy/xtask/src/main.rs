@@ -1,8 +1,10 @@
 //! `cargo xtask …`: every chore of this repository as one command each.
 
 mod arrows;
+mod bench;
 mod check;
 mod demo;
+mod fuzz;
 mod policies;
 mod test;
 mod tools;
@@ -35,8 +37,19 @@ enum Verb {
     Check,
     /// Build the shipped policies to WebAssembly components in policies-wasm/dist
     Policies,
+    /// Fuzz the loader, the host calls and the configurations, each for a bounded time
+    Fuzz {
+        /// For each target
+        #[arg(long, default_value_t = 30)]
+        seconds: u32,
+    },
     /// Build the dashboard into web-ui/dist
     Ui,
+    /// Measure, print a table and write target/bench/SUBJECT.json
+    Bench {
+        /// What is measured
+        subject: bench::Subject,
+    },
 }
 
 fn main() -> ExitCode {
@@ -46,7 +59,9 @@ fn main() -> ExitCode {
         Verb::Test => test::run(&root),
         Verb::Check => check::run(&root),
         Verb::Policies => policies::build(&root).map(|built| print!("{built}")),
+        Verb::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
         Verb::Ui => ui::build(&root),
+        Verb::Bench { subject } => bench::run(&root, subject),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

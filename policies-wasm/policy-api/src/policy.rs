@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{Admission, Event, FleetView, Placement, RequestFacts};
@@ -132,7 +133,8 @@ impl Description {
 }
 
 /// A place in a request's life where a policy may be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hook {
     /// Takes a configuration.
     Configure,
@@ -147,7 +149,8 @@ pub enum Hook {
 }
 
 /// Whether a policy keeps state of its own between calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// It keeps none: many instances run in parallel.
     Pooled,
@@ -156,7 +159,8 @@ pub enum Mode {
 }
 
 /// A policy that could not answer. The request goes on with the next policy or the fallback.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PolicyFault {
     /// It trapped: a panic, an out-of-bounds access, an unreachable.
     #[error("policy trapped: {message}")]

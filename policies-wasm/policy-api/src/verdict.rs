@@ -1,9 +1,12 @@
 //! What a policy answers.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{RegionId, ReplicaId};
 
 /// The answer of the `admit` hook.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Admission {
     /// Let it in; no later policy is asked.
     Allow,
@@ -14,7 +17,8 @@ pub enum Admission {
 }
 
 /// The answer of the `place` hook.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Placement {
     /// Send it to this replica.
     Replica(ReplicaId),
@@ -29,7 +33,7 @@ pub enum Placement {
 }
 
 /// Why and how a request is turned away.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Denial {
     /// HTTP status, 400 to 599.
     pub status: u16,

@@ -7,7 +7,9 @@ use wasmtime::component::InstancePre;
 
 use crate::{
     Host, Level,
+    compiled::Compiled,
     instance::{Instance, Scene, Stillborn},
+    recording::{Record, Who},
     runtime::Core,
     self_check::QuietHost,
     slot::Slot,
@@ -18,11 +20,15 @@ use crate::{
 
 /// Everything needed for one more instance.
 pub(crate) struct Blueprint {
+    /// Kept for whoever loads the same bytes.
+    pub(crate) compiled: Arc<Compiled>,
     pub(crate) pre: InstancePre<State>,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) slot: Arc<Slot>,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) config_json: String,
+    /// As recordings name it.
+    pub(crate) who: Arc<Who>,
     pub(crate) mode: Mode,
     /// The state that a `single` policy took over from its predecessor, and takes up again after a trap.
     pub(crate) inherited: Option<Vec<u8>>,
@@ -33,12 +39,14 @@ impl Blueprint {
     pub(crate) fn rebuild(&self, core: &Arc<Core>) -> Result<Instance, Stillborn> {
         let budget = core.instance_budget();
         let mut instance = Instance::configured(core, self, budget)?;
-        let Some(state) = self.inherited.as_ref().filter(|_| self.mode == Mode::Single) else { return Ok(instance) };
+        let Some(state) = self.inherited.as_ref().filter(|_| self.mode == Mode::Single) else {
+            return Ok(self.started(instance));
+        };
         match self.restore(core, &mut instance, state, budget) {
-            Ok(()) => Ok(instance),
+            Ok(()) => Ok(self.started(instance)),
             Err(why) => {
                 self.host.log(self.slot.name(), Level::Warn, &format!("the policy starts empty: {why}"));
-                Instance::configured(core, self, budget)
+                Instance::configured(core, self, budget).map(|instance| self.started(instance))
             }
         }
     }
@@ -53,13 +61,26 @@ impl Blueprint {
     ) -> Result<(), String> {
         let answer = instance.call(budget, Scene::of_host(core), |exports, store| exports.restore(store, state));
         match answer {
-            Ok(Some(Ok(())) | None) => Ok(()),
+            Ok(Some(Ok(())) | None) => {
+                if let Some(start) = &mut instance.start {
+                    start.inherited = Some(state.to_vec());
+                }
+                Ok(())
+            }
             Ok(Some(Err(reason))) => {
                 let reason = bounded(&reason, core.limits.message_bytes_max);
                 Err(format!("it refuses its predecessor's state: {reason}"))
             }
             Err(stop) => Err(format!("its predecessor's state broke it: {}", stop.into_fault())),
         }
+    }
+
+    /// Tells a recording how a new instance began.
+    pub(crate) fn started(&self, mut instance: Instance) -> Instance {
+        if let Some(start) = instance.start.take() {
+            self.host.record(Record::Start(start));
+        }
+        instance
     }
 
     /// The same for a component that has no state yet, and a slot that nobody sees.
@@ -74,13 +95,15 @@ impl Blueprint {
     }
 
     fn copy(&self) -> Blueprint {
-        let Blueprint { pre, hooks, slot, host, config_json, mode, inherited } = self;
+        let Blueprint { compiled, pre, hooks, slot, host, config_json, who, mode, inherited } = self;
         Blueprint {
+            compiled: Arc::clone(compiled),
             pre: pre.clone(),
             hooks: Arc::clone(hooks),
             slot: Arc::clone(slot),
             host: Arc::clone(host),
             config_json: config_json.clone(),
+            who: Arc::clone(who),
             mode: *mode,
             inherited: inherited.clone(),
         }

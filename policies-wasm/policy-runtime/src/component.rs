@@ -9,10 +9,11 @@ use std::{
             Ordering::{Acquire, Relaxed, Release},
         },
     },
+    time::{Duration, Instant},
 };
 
 use policy_api::{
-    Admission, Answer, Call, Denial, Description, Event, FleetView, Hook, Placement, Policy, PolicyFault, Words,
+    Admission, Answer, Call, Description, Event, FleetView, Hook, Mode, Placement, Policy, PolicyFault, Words,
 };
 use wasmtime::Store;
 
@@ -21,10 +22,12 @@ use crate::{
     handover::Lineage,
     instance::{Instance, Scene},
     pool::{Instances, Loan, Pool},
+    recording::{self, Record, Said, Track, Who},
     runtime::Core,
-    self_check::check_denial,
-    state::{State, bounded},
+    state::State,
     stop::{Budget, Stop},
+    tape::Tape,
+    verdict::Verdict,
     wit::Exports,
 };
 
@@ -34,7 +37,6 @@ pub struct Component {
     blueprint: Blueprint,
     pool: Pool,
     description: Description,
-    digest: String,
     bytes: usize,
     faults: FaultCounters,
     observed: AtomicU64,
@@ -49,10 +51,12 @@ pub(crate) struct Parts {
     pub(crate) blueprint: Blueprint,
     pub(crate) pool: Pool,
     pub(crate) description: Description,
-    pub(crate) digest: String,
     pub(crate) bytes: usize,
     pub(crate) lineage: Arc<Lineage>,
 }
+
+/// Asks a hook that decides.
+type Ask<V> = fn(&Exports, &mut Store<State>) -> wasmtime::Result<Option<V>>;
 
 /// How often a component failed, by kind, since it was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,13 +87,12 @@ struct FaultCounters {
 
 impl Component {
     pub(crate) fn new(parts: Parts) -> Component {
-        let Parts { core, blueprint, pool, description, digest, bytes, lineage } = parts;
+        let Parts { core, blueprint, pool, description, bytes, lineage } = parts;
         Component {
             core,
             blueprint,
             pool,
             description,
-            digest,
             bytes,
             faults: FaultCounters::default(),
             observed: AtomicU64::new(0),
@@ -100,7 +103,12 @@ impl Component {
 
     /// `sha256:` and the digest of the component's bytes.
     pub fn digest(&self) -> &str {
-        &self.digest
+        &self.blueprint.who.digest
+    }
+
+    /// The component's bytes, as they were loaded.
+    pub fn source(&self) -> &Arc<[u8]> {
+        &self.blueprint.who.component
     }
 
     /// The component's size in bytes.
@@ -135,8 +143,11 @@ impl Component {
     /// The policy's state, for a shutdown.
     pub fn snapshot(&self) -> Result<Vec<u8>, PolicyFault> {
         let scene = Scene::of_host(&self.core);
-        let (bytes, _) = self.ask(Hook::Snapshot, self.core.snapshot_budget(), scene, Exports::snapshot)?;
-        self.checked_snapshot(bytes)
+        let mut listening = self.listen();
+        let answer = self.ask(Hook::Snapshot, self.core.snapshot_budget(), scene, Exports::snapshot, &mut listening);
+        let bytes = answer.and_then(|answer| self.checked_snapshot(answer.verdict));
+        self.record_snapshot(scene, listening, &bytes);
+        bytes
     }
 
     /// The one instance, out of service from here on, and what it knows.
@@ -145,14 +156,31 @@ impl Component {
         let make = || self.blueprint.rebuild(&self.core).map_err(|error| self.stopped(error.into_stop()));
         let instance: &mut Instance = loan.instance(make)?;
         let (budget, scene) = (self.core.snapshot_budget(), Scene::of_host(&self.core));
-        let bytes = instance.call(budget, scene, Exports::snapshot).map_err(|stop| self.stopped(stop))?;
-        match bytes.ok_or(PolicyFault::NoHook { hook: Hook::Snapshot }).and_then(|bytes| self.checked_snapshot(bytes)) {
+        let mut listening = self.listen();
+        let told = heard(&mut listening, instance, |instance| instance.call(budget, scene, Exports::snapshot));
+        let bytes = told.map_err(|stop| self.stopped(stop))?.ok_or(PolicyFault::NoHook { hook: Hook::Snapshot });
+        let bytes = bytes.and_then(|bytes| self.checked_snapshot(bytes));
+        self.record_snapshot(scene, listening, &bytes);
+        match bytes {
             Ok(bytes) => Ok((loan, bytes)),
             Err(fault) => {
                 loan.give_back();
                 Err(fault)
             }
         }
+    }
+
+    fn record_snapshot(
+        &self,
+        scene: Scene<'_>,
+        listening: Option<Box<Listening>>,
+        bytes: &Result<Vec<u8>, PolicyFault>,
+    ) {
+        let said = || match bytes {
+            Ok(bytes) => Said::Snapshot(bytes.clone()),
+            Err(fault) => Said::Fault(fault.clone()),
+        };
+        self.record(Hook::Snapshot, scene, listening, || recording::Answer::bare(said()));
     }
 
     fn checked_snapshot(&self, bytes: Vec<u8>) -> Result<Vec<u8>, PolicyFault> {
@@ -190,34 +218,40 @@ impl Component {
         &self.description
     }
 
-    /// Asks one hook on an instance of the pool; what it answers and what else it said.
+    /// Asks one hook on an instance of the pool.
     fn ask<T>(
         &self,
         hook: Hook,
         budget: Budget,
         scene: Scene<'_>,
         call: impl FnOnce(&Exports, &mut Store<State>) -> wasmtime::Result<Option<T>>,
-    ) -> Result<(T, Words), PolicyFault> {
+        listening: &mut Option<Box<Listening>>,
+    ) -> Result<Answer<T>, PolicyFault> {
         if !self.description.has(hook) {
             return Err(PolicyFault::NoHook { hook });
         }
         if let Some(heir) = self.heir() {
-            return heir.ask(hook, budget, scene, call);
+            return heir.ask(hook, budget, scene, call, listening);
         }
         let loan = self.pool.lend(&*self.core.host);
         // Its successor may have come while this call waited.
         if let Some(heir) = self.heir() {
             loan.into_iter().for_each(Loan::give_back);
-            return heir.ask(hook, budget, scene, call);
+            return heir.ask(hook, budget, scene, call, listening);
         }
         let mut loan = loan.ok_or_else(|| self.counted(PolicyFault::NoInstance))?;
         let make = || self.blueprint.rebuild(&self.core).map_err(|error| self.stopped(error.into_stop()));
         let instance: &mut Instance = loan.instance(make)?;
-        let answer = instance.call(budget, scene, call).map_err(|stop| self.stopped(stop))?;
+        if let Some(listening) = listening {
+            self.tell_state(instance, listening.recording)?;
+            listening.who = Some(Arc::clone(&self.blueprint.who));
+        }
+        let answer = heard(listening, instance, |instance| instance.call(budget, scene, call));
+        let answer = answer.map_err(|stop| self.stopped(stop))?;
         let words = instance.take_words();
         loan.give_back();
-        let answer = answer.ok_or(PolicyFault::NoHook { hook })?;
-        Ok((answer, words))
+        let verdict = answer.ok_or(PolicyFault::NoHook { hook })?;
+        Ok(Answer { verdict, words })
     }
 
     /// Asks a hook that decides about a request.
@@ -225,18 +259,73 @@ impl Component {
         &self,
         hook: Hook,
         call: &Call<'_>,
-        ask: fn(&Exports, &mut Store<State>) -> wasmtime::Result<Option<V>>,
-        denial: fn(&mut V) -> Option<&mut Denial>,
-    ) -> Result<Answer<V>, PolicyFault> {
+        ask: Ask<V>,
+        said: fn(&V) -> Said,
+    ) -> Result<Answer<V>, PolicyFault>
+    where
+        V: Verdict,
+    {
         let key = chance_key(self.core.seed, [call.facts.id, hook as u64, call.fleet.version]);
         let scene = Scene::of_call(call, key);
-        let (mut verdict, words) = self.ask(hook, self.core.call_budget(), scene, ask)?;
-        if let Some(denial) = denial(&mut verdict) {
-            check_denial(denial).map_err(|message| self.counted(PolicyFault::BadAnswer { message }))?;
-            let bytes = bounded(&denial.message, self.core.limits.message_bytes_max).len();
-            denial.message.truncate(bytes);
+        let mut listening = self.listen();
+        let answer = self.ask(hook, self.core.call_budget(), scene, ask, &mut listening);
+        let answer = answer.and_then(|mut answer| {
+            answer.verdict.check(&self.core.limits).map_err(|fault| self.counted(fault))?;
+            Ok(answer)
+        });
+        self.record(hook, scene, listening, || recorded(&answer, said));
+        answer
+    }
+
+    /// Ready to write down a call, where calls are recorded.
+    fn listen(&self) -> Option<Box<Listening>> {
+        match self.core.host.recording() {
+            0 => None,
+            recording => Some(Box::new(Listening { recording, ..Listening::default() })),
         }
-        Ok(Answer { verdict, words })
+    }
+
+    /// Tells a recording once what state an instance is in that keeps one: without it, the calls that follow could not
+    /// be made again.
+    fn tell_state(&self, instance: &mut Instance, recording: u64) -> Result<(), PolicyFault> {
+        let keeps_state = self.description.mode == Mode::Single && self.description.has(Hook::Snapshot);
+        if !keeps_state || std::mem::replace(&mut instance.known_in, recording) == recording {
+            return Ok(());
+        }
+        let (scene, budget) = (Scene::of_host(&self.core), self.core.snapshot_budget());
+        let mut listening = Box::<Listening>::default();
+        let answer = listening.to(instance, |instance| instance.call(budget, scene, Exports::snapshot));
+        let bytes = answer.map_err(|stop| self.stopped(stop))?.unwrap_or_default();
+        let said = recording::Answer::bare(Said::Snapshot(bytes));
+        self.record(Hook::Snapshot, scene, Some(listening), || said);
+        Ok(())
+    }
+
+    fn record(
+        &self,
+        hook: Hook,
+        scene: Scene<'_>,
+        listening: Option<Box<Listening>>,
+        answer: impl FnOnce() -> recording::Answer,
+    ) {
+        let Some(listening) = listening else { return };
+        let Listening { recording: _, who, instance, turn, track, took, events } = *listening;
+        let Scene { now_ms, facts, fleet, chance_key } = scene;
+        let call = recording::Call {
+            who: who.unwrap_or_else(|| Arc::clone(&self.blueprint.who)),
+            instance,
+            turn,
+            hook,
+            now_ms,
+            chance: chance_key,
+            facts: facts.cloned(),
+            fleet: fleet.cloned(),
+            events,
+            track,
+            answer: answer(),
+            took,
+        };
+        self.core.host.record(Record::Call(Box::new(call)));
     }
 
     fn stopped(&self, stop: Stop) -> PolicyFault {
@@ -264,17 +353,11 @@ impl Policy for Component {
     }
 
     fn admit(&self, call: &Call<'_>) -> Result<Answer<Admission>, PolicyFault> {
-        self.decide(Hook::Admit, call, Exports::admit, |admission| match admission {
-            Admission::Deny(denial) => Some(denial),
-            Admission::Allow | Admission::Pass => None,
-        })
+        self.decide(Hook::Admit, call, Exports::admit, |admission| Said::Admit(admission.clone()))
     }
 
     fn place(&self, call: &Call<'_>) -> Result<Answer<Placement>, PolicyFault> {
-        self.decide(Hook::Place, call, Exports::place, |placement| match placement {
-            Placement::Reject(denial) => Some(denial),
-            Placement::Replica(_) | Placement::Region(_) | Placement::Hold | Placement::Pass => None,
-        })
+        self.decide(Hook::Place, call, Exports::place, |placement| Said::Place(placement.clone()))
     }
 
     fn observe(&self, now_ms: u64, fleet: &Arc<FleetView>, events: &[Event]) -> Result<(), PolicyFault> {
@@ -283,15 +366,76 @@ impl Policy for Component {
         let scene = Scene { now_ms, facts: None, fleet: Some(fleet), chance_key };
         let slot = self.blueprint.slot.name();
         let observe = |exports: &Exports, store: &mut Store<State>| exports.observe(store, slot, events);
-        self.ask(Hook::Observe, self.core.call_budget(), scene, observe).map(|_| ())
+        let mut listening = self.listen();
+        let answer = self.ask(Hook::Observe, self.core.call_budget(), scene, observe, &mut listening);
+        if let Some(listening) = &mut listening {
+            listening.events = events.into();
+        }
+        self.record(Hook::Observe, scene, listening, || recorded(&answer, |()| Said::Observed));
+        answer.map(|_| ())
     }
+}
+
+/// What one call is heard to do.
+#[derive(Default)]
+struct Listening {
+    recording: u64,
+    /// Whose instance was called; none where none was free.
+    who: Option<Arc<Who>>,
+    instance: Option<u64>,
+    turn: u64,
+    track: Track,
+    took: Duration,
+    events: Arc<[Event]>,
+}
+
+impl Listening {
+    /// Makes the call and listens to it.
+    fn to<T>(
+        &mut self,
+        instance: &mut Instance,
+        call: impl FnOnce(&mut Instance) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        (self.instance, self.turn) = (Some(instance.number()), instance.next_turn());
+        instance.tape(Tape::recording());
+        let began = Instant::now();
+        let answer = call(instance);
+        self.took = began.elapsed();
+        self.track = instance.take_tape().into_track();
+        answer
+    }
+}
+
+/// Makes a call, and listens to it where calls are recorded.
+fn heard<T>(
+    listening: &mut Option<Box<Listening>>,
+    instance: &mut Instance,
+    call: impl FnOnce(&mut Instance) -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    match listening {
+        Some(listening) => listening.to(instance, call),
+        None => {
+            instance.next_turn();
+            call(instance)
+        }
+    }
+}
+
+/// A call's answer as it is recorded.
+pub(crate) fn recorded<V>(answer: &Result<Answer<V>, PolicyFault>, said: impl FnOnce(&V) -> Said) -> recording::Answer {
+    let (said, words) = match answer {
+        Ok(Answer { verdict, words }) => (said(verdict), words.clone()),
+        Err(fault) => (Said::Fault(fault.clone()), Words::default()),
+    };
+    let Words { reason, attributes, headers, note, holds: _, fuel } = words;
+    recording::Answer { said, reason, attributes, headers, note: note.map(|note| note.to_vec()), fuel }
 }
 
 impl fmt::Debug for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Component")
             .field("description", &self.description)
-            .field("digest", &self.digest)
+            .field("digest", &self.digest())
             .field("bytes", &self.bytes)
             .finish_non_exhaustive()
     }

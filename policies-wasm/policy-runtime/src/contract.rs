@@ -3,14 +3,17 @@
 use policy_api::Hook;
 use wasmtime::{Engine, component::Component};
 
-use crate::LoadError;
+use crate::{LoadError, state::bounded};
 
 /// The package of the contract.
 const PACKAGE: &str = "headworks:policy";
 /// Its version.
 const VERSION: &str = "0.1.0";
 /// Both, as a component's description names them.
-pub(crate) const CONTRACT: &str = "headworks:policy@0.1.0";
+pub const CONTRACT: &str = "headworks:policy@0.1.0";
+
+/// Bytes of a stranger's name that a refusal shows.
+const NAME_BYTES_MAX: usize = 256;
 
 /// The interface that every policy exports.
 pub(crate) const DESCRIBE: &str = "describe";
@@ -85,7 +88,10 @@ pub(crate) fn full_name(interface: &str) -> String {
 fn check_import(name: &str) -> Result<(), LoadError> {
     match ours(name)? {
         Some(interface) if IMPORTS.contains(&interface) => Ok(()),
-        _ => Err(LoadError::UnknownImport { name: name.to_owned(), hint: hint_for(name).to_owned() }),
+        _ => Err(LoadError::UnknownImport {
+            name: bounded(name, NAME_BYTES_MAX).to_owned(),
+            hint: hint_for(name).to_owned(),
+        }),
     }
 }
 
@@ -102,7 +108,7 @@ fn ours(name: &str) -> Result<Option<&str>, LoadError> {
 
 /// The refusal of a component that was built against another contract.
 pub(crate) fn wrong_version(wanted: &str) -> LoadError {
-    LoadError::ContractVersion { wanted: wanted.to_owned(), offered: CONTRACT.to_owned() }
+    LoadError::ContractVersion { wanted: bounded(wanted, NAME_BYTES_MAX).to_owned(), offered: CONTRACT.to_owned() }
 }
 
 fn hint_for(name: &str) -> &'static str {

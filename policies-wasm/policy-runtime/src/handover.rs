@@ -19,6 +19,7 @@ use crate::{
     instance::Instance,
     load::{checked_config, checked_json},
     pool::{Loan, Pool, PoolBounds},
+    recording::Who,
     runtime::Core,
     schema, self_check,
     slot::lock,
@@ -139,7 +140,16 @@ impl Prepared {
         let Prepared { core, slot, blueprint, description, digest, bytes } = self;
         // Until it is here, dropping this gives the predecessor its instance back.
         let mut handover = Handover { beginning: Beginning::Fresh, from };
-        let mut blueprint = Blueprint { slot: core.slot(&slot)?, ..blueprint };
+        let who = Arc::new(Who {
+            slot: slot.clone(),
+            name: description.name.clone(),
+            version: description.version.clone(),
+            digest,
+            config_json: blueprint.config_json.clone(),
+            mode: description.mode,
+            component: Arc::clone(&blueprint.who.component),
+        });
+        let mut blueprint = Blueprint { slot: core.slot(&slot)?, who, ..blueprint };
         let pool = Pool::new(pool_bounds(&core, description.mode));
         let made = || Instance::configured(&core, &blueprint, core.load_budget()).map_err(|e| e.into_load_error());
         let mut first = made()?;
@@ -163,12 +173,12 @@ impl Prepared {
         if let Beginning::Cold { why } = &handover.beginning {
             blueprint.host.log(&slot, Level::Warn, &format!("the policy starts empty: {why}"));
         }
-        pool.stock(first);
+        pool.stock(blueprint.started(first));
         for _ in 1..instances_ready(&core, description.mode) {
             let more = Instance::configured(&core, &blueprint, core.load_budget());
-            pool.stock(more.map_err(|error| error.into_load_error())?);
+            pool.stock(blueprint.started(more.map_err(|error| error.into_load_error())?));
         }
-        let parts = Parts { core, blueprint, pool, description, digest, bytes, lineage };
+        let parts = Parts { core, blueprint, pool, description, bytes, lineage };
         Ok((Component::new(parts), handover))
     }
 }

@@ -1,5 +1,9 @@
 //! What the process around the runtime lends it: a clock and places for lines and numbers.
 
+use serde::{Deserialize, Serialize};
+
+use crate::recording::Record;
+
 /// Lent by the process: proxy, simulator or `policy test`. All but `wait` is called from within a
 /// policy's call, so it must not wait.
 pub trait Host: Send + Sync {
@@ -16,10 +20,18 @@ pub trait Host: Send + Sync {
     fn wait(&self, wait: &mut dyn FnMut()) {
         wait();
     }
+    /// Which recording calls are written to now, counted from 1 in the life of the process; 0 for none. Asked before
+    /// every call, so it must cost next to nothing.
+    fn recording(&self) -> u64 {
+        0
+    }
+    /// Takes a record of what has happened, where calls are recorded. Must not wait.
+    fn record(&self, _record: Record) {}
 }
 
 /// How grave a log line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Level {
     /// For the policy's author.
     Debug,

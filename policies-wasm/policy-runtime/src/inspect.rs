@@ -13,7 +13,7 @@ pub struct Shape {
 
 /// Compiles a component and reads its names. What it imports is not judged here: loading does that, and says why.
 pub(crate) fn inspect(core: &Core, component: &[u8]) -> Result<Shape, LoadError> {
-    let compiled = load::compiled(core, component)?;
-    let [imports, exports] = contract::names(&core.engine, &compiled);
+    let compiled = load::compiled(core, "check", component)?;
+    let [imports, exports] = contract::names(&core.engine, &compiled.component);
     Ok(Shape { imports, exports })
 }

@@ -1,6 +1,6 @@
 //! One instance of a component: made, configured, called under a budget.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use policy_api::{Call, FleetView, RequestFacts, Words};
 use wasmtime::Store;
@@ -9,9 +9,11 @@ use crate::{
     LoadError,
     blueprint::Blueprint,
     deadline,
+    recording::Start,
     runtime::Core,
     state::State,
     stop::{Budget, Stop},
+    tape::Tape,
     wit::{Exports, ProbeError, Refusal},
 };
 
@@ -20,6 +22,14 @@ pub(crate) struct Instance {
     core: Arc<Core>,
     store: Store<State>,
     exports: Exports,
+    /// Names it for as long as the process lives.
+    number: u64,
+    /// Calls since it was ready.
+    turns: u64,
+    /// How it began, where that is recorded and was not yet told.
+    pub(crate) start: Option<Start>,
+    /// The last recording that says what state it was in.
+    pub(crate) known_in: u64,
 }
 
 /// What a call may look at.
@@ -58,9 +68,13 @@ impl Instance {
         let mut store = Store::new(&core.engine, state);
         store.limiter(|state| state);
         if core.ticker.is_some() {
-            store.epoch_deadline_callback(|context| deadline::passed(context.data().deadline()));
+            let core = Arc::clone(core);
+            store.epoch_deadline_callback(move |context| {
+                core.ticker.as_ref().inspect(|ticker| ticker.keep_on());
+                deadline::passed(context.data().deadline())
+            });
         }
-        let running = core.ticker.as_ref().map(|ticker| ticker.running());
+        let running = core.ticker.as_ref().map(|ticker| ticker.watch(budget.deadline_ms));
         arm(core, &mut store, budget);
         let instance = blueprint.pre.instantiate(&mut store).map_err(|error| {
             let stop = Stop::of(&error, store.data(), budget);
@@ -68,19 +82,44 @@ impl Instance {
         })?;
         drop(running);
         let exports = blueprint.hooks.load(&mut store, &instance).map_err(Stillborn::WrongSignature)?;
-        Ok(Instance { core: Arc::clone(core), store, exports })
+        let number = core.instances.fetch_add(1, Relaxed);
+        Ok(Instance { core: Arc::clone(core), store, exports, number, turns: 0, start: None, known_in: 0 })
     }
 
     /// Makes an instance and gives it its configuration, if it takes one.
     pub(crate) fn configured(core: &Arc<Core>, blueprint: &Blueprint, budget: Budget) -> Result<Instance, Stillborn> {
-        let mut instance = Instance::bare(core, blueprint, budget)?;
         let scene = Scene::of_host(core);
+        let recording = blueprint.host.recording();
+        let tape = if recording > 0 { Tape::recording() } else { Tape::Off };
+        let (mut instance, tape) = Instance::configured_at(core, blueprint, budget, scene, tape)?;
+        instance.known_in = recording;
+        instance.start = (recording > 0).then(|| Start {
+            who: Arc::clone(&blueprint.who),
+            instance: instance.number,
+            now_ms: scene.now_ms,
+            configure: tape.into_track(),
+            inherited: None,
+        });
+        Ok(instance)
+    }
+
+    /// The same at a moment of the caller's, with a tape for its questions.
+    pub(crate) fn configured_at(
+        core: &Arc<Core>,
+        blueprint: &Blueprint,
+        budget: Budget,
+        scene: Scene<'_>,
+        tape: Tape,
+    ) -> Result<(Instance, Tape), Stillborn> {
+        let mut instance = Instance::bare(core, blueprint, budget)?;
+        instance.tape(tape);
         let answer = instance
             .call(budget, scene, |exports, store| exports.configure(store, &blueprint.config_json))
             .map_err(|stop| Stillborn::Stopped { during: "configure", stop })?;
+        let tape = instance.take_tape();
         match answer {
             Some(Err(refusal)) => Err(Stillborn::Refused(refusal)),
-            Some(Ok(())) | None => Ok(instance),
+            Some(Ok(())) | None => Ok((instance, tape)),
         }
     }
 
@@ -91,8 +130,8 @@ impl Instance {
         scene: Scene<'_>,
         hook: impl FnOnce(&Exports, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Stop> {
-        let Instance { core, store, exports } = self;
-        let _running = core.ticker.as_ref().map(|ticker| ticker.running());
+        let Instance { core, store, exports, .. } = self;
+        let _running = core.ticker.as_ref().map(|ticker| ticker.watch(budget.deadline_ms));
         store.data_mut().enter(scene.now_ms, scene.facts, scene.fleet, scene.chance_key);
         arm(core, store, budget);
         let answer = hook(exports, store);
@@ -102,6 +141,26 @@ impl Instance {
             store.data_mut().call.words.fuel = Some(fuel_max - left);
         }
         answer.map_err(|error| Stop::of(&error, store.data(), budget))
+    }
+
+    /// Sets what becomes of the next call's questions.
+    pub(crate) fn tape(&mut self, tape: Tape) {
+        self.store.data_mut().tape = tape;
+    }
+
+    /// The last call's tape.
+    pub(crate) fn take_tape(&mut self) -> Tape {
+        std::mem::take(&mut self.store.data_mut().tape)
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// How many calls it had, counting one more.
+    pub(crate) fn next_turn(&mut self) -> u64 {
+        self.turns += 1;
+        self.turns - 1
     }
 
     /// What the last call said besides its verdict.

@@ -4,6 +4,8 @@
 //! sinks are handed to it.
 
 mod blueprint;
+mod chance;
+mod compiled;
 mod component;
 mod contract;
 mod deadline;
@@ -15,16 +17,21 @@ mod instance;
 mod limits;
 mod load;
 mod pool;
+pub mod recording;
+pub mod replay;
 mod runtime;
 mod schema;
 mod self_check;
 mod slot;
 mod state;
 mod stop;
+mod tape;
 mod ticker;
+mod verdict;
 mod wit;
 
 pub use component::{Component, Faults};
+pub use contract::CONTRACT;
 pub use error::LoadError;
 pub use handover::{Beginning, Handover, Prepared};
 pub use host::{Host, Level};

@@ -1,10 +1,15 @@
 //! How much a component may take: every bound of the runtime by name.
 
+use serde::{Deserialize, Serialize};
+
 /// Every bound of the runtime. What a slot shares between instances and versions is bounded per slot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Bytes of one component.
     pub component_bytes_max: usize,
+    /// Bytes of compiled components that are kept in a folder, where there is one.
+    pub compiled_bytes_max: u64,
     /// Linear memory of one instance, all its memories together.
     pub memory_bytes_max: usize,
     /// Elements of one instance's tables, all together.
@@ -77,12 +82,17 @@ pub struct Limits {
     pub prefix_blocks_per_call_max: usize,
     /// Bytes of a snapshot.
     pub snapshot_bytes_max: usize,
+    /// Questions of one call that a recording keeps.
+    pub heard_max: usize,
+    /// Bytes of them and their answers.
+    pub heard_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
             component_bytes_max: 32 << 20,
+            compiled_bytes_max: 512 << 20,
             memory_bytes_max: 64 << 20,
             table_elements_max: 100_000,
             call_deadline_ms: 5,
@@ -117,6 +127,8 @@ impl Default for Limits {
             prefix_blocks_max: 1 << 18,
             prefix_blocks_per_call_max: 4096,
             snapshot_bytes_max: 16 << 20,
+            heard_max: 4096,
+            heard_bytes_max: 1 << 20,
         }
     }
 }

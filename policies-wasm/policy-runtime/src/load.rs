@@ -1,17 +1,17 @@
 //! Turns uploaded bytes into a component that is ready to take its predecessor's place, or into a sentence that says
 //! why not.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use policy_api::{Description, Mode};
-use sha2::{Digest, Sha256};
-use wasmtime::component;
 
 use crate::{
     LoadError, Prepared,
     blueprint::Blueprint,
+    compiled::{self, Compiled},
     contract,
     instance::{Instance, Scene},
+    recording::Who,
     runtime::Core,
     schema, self_check,
     slot::Slot,
@@ -33,8 +33,8 @@ const SCHEMA_BYTES_MAX: usize = 64 << 10;
 
 /// Each step refuses what no later step should see.
 pub(crate) fn prepare(core: &Arc<Core>, upload: &Upload<'_>) -> Result<Prepared, LoadError> {
-    let compiled = compiled(core, upload.component)?;
-    let exported = contract::check(&core.engine, &compiled)?;
+    let compiled = compiled(core, upload.slot, upload.component)?;
+    let exported = contract::check(&core.engine, &compiled.component)?;
     let mut blueprint = blueprint(core, upload, &compiled, &exported)?;
     let description = describe(core, &blueprint.quiet())?;
     blueprint.mode = description.mode;
@@ -46,15 +46,18 @@ pub(crate) fn prepare(core: &Arc<Core>, upload: &Upload<'_>) -> Result<Prepared,
         slot: upload.slot.to_owned(),
         blueprint,
         description,
-        digest: digest_of(upload.component),
+        digest: compiled::shown(&compiled.digest),
         bytes: upload.component.len(),
     })
 }
 
 /// Bytes that are a component, compiled.
-pub(crate) fn compiled(core: &Core, bytes: &[u8]) -> Result<component::Component, LoadError> {
+pub(crate) fn compiled(core: &Core, slot: &str, bytes: &[u8]) -> Result<Arc<Compiled>, LoadError> {
     check_kind(core, bytes)?;
-    compile(core, bytes)
+    core.compiled.get(slot, bytes, &*core.host).map_err(|error| {
+        let message = bounded(&error.root_cause().to_string(), core.limits.message_bytes_max).to_owned();
+        LoadError::NotWasm { message }
+    })
 }
 
 fn check_kind(core: &Core, bytes: &[u8]) -> Result<(), LoadError> {
@@ -72,31 +75,34 @@ fn check_kind(core: &Core, bytes: &[u8]) -> Result<(), LoadError> {
     }
 }
 
-fn compile(core: &Core, bytes: &[u8]) -> Result<component::Component, LoadError> {
-    component::Component::from_binary(&core.engine, bytes).map_err(|error| {
-        let message = bounded(&error.root_cause().to_string(), core.limits.message_bytes_max).to_owned();
-        LoadError::NotWasm { message }
-    })
-}
-
 /// Links the component, for now with a slot of its own, so that trying it out leaves no trace.
 fn blueprint(
     core: &Core,
     upload: &Upload<'_>,
-    compiled: &component::Component,
+    compiled: &Arc<Compiled>,
     exported: &[&str],
 ) -> Result<Blueprint, LoadError> {
-    let pre = core.linker.instantiate_pre(compiled).map_err(|error| LoadError::WrongImport {
+    let pre = core.linker.instantiate_pre(&compiled.component).map_err(|error| LoadError::WrongImport {
         contract: contract::CONTRACT.to_owned(),
         message: bounded(&format!("{error:#}"), core.limits.message_bytes_max).to_owned(),
     })?;
     let hooks = Hooks::find(&pre, exported).map_err(|error| error.into_load_error())?;
     Ok(Blueprint {
+        compiled: Arc::clone(compiled),
         pre,
         hooks: Arc::new(hooks),
         slot: Arc::new(Slot::new(upload.slot, &core.limits)),
         host: Arc::clone(&core.host),
         config_json: checked_json(upload.config_json)?,
+        who: Arc::new(Who {
+            slot: upload.slot.to_owned(),
+            name: String::new(),
+            version: String::new(),
+            digest: String::new(),
+            config_json: String::new(),
+            mode: Mode::Pooled,
+            component: upload.component.into(),
+        }),
         mode: Mode::Pooled,
         inherited: None,
     })
@@ -160,11 +166,4 @@ fn check_word(field: &str, word: &str) -> Result<(), LoadError> {
     }
     let message = format!("{field} must be 1 to {NAME_CHARS_MAX} letters, digits, `-`, `_`, `.` or `+`");
     Err(LoadError::BadDescription { message })
-}
-
-fn digest_of(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut digest, byte| {
-        write!(digest, "{byte:02x}").expect("a String takes every write");
-        digest
-    })
 }

@@ -3,13 +3,16 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex},
+    path::PathBuf,
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 use wasmtime::{Config, Engine, component::Linker};
 
 use crate::{
-    Component, Host, Limits, LoadError, Prepared, Shape, inspect,
+    Component, Host, Limits, LoadError, Prepared, Shape,
+    compiled::CompiledComponents,
+    inspect,
     limits::Meter,
     load::{self, Upload},
     slot::{Slot, SlotUse, lock},
@@ -30,15 +33,34 @@ pub(crate) struct Core {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) seed: u64,
     pub(crate) engine: Engine,
+    pub(crate) compiled: CompiledComponents,
     pub(crate) linker: Linker<State>,
     /// None where fuel is the meter.
     pub(crate) ticker: Option<Ticker>,
+    /// Instances made so far; each is named by how many there were before.
+    pub(crate) instances: AtomicU64,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
 }
 
 impl Runtime {
     /// A runtime whose policies' chance follows from `seed`.
     pub fn new(limits: Limits, host: Arc<dyn Host>, seed: u64) -> Result<Runtime, LoadError> {
+        Runtime::make(limits, host, seed, None)
+    }
+
+    /// The same, which keeps compiled components in a folder for the runs to come, at most
+    /// [`Limits::compiled_bytes_max`] of them. The folder is made when there is none; others must not be able to write to
+    /// it. Whatever is wrong with it, components load.
+    pub fn with_folder(
+        limits: Limits,
+        host: Arc<dyn Host>,
+        seed: u64,
+        compiled_folder: PathBuf,
+    ) -> Result<Runtime, LoadError> {
+        Runtime::make(limits, host, seed, Some(compiled_folder))
+    }
+
+    fn make(limits: Limits, host: Arc<dyn Host>, seed: u64, folder: Option<PathBuf>) -> Result<Runtime, LoadError> {
         let engine = Engine::new(&config(&limits)).map_err(|error| internal("make an engine", &error))?;
         let mut linker = Linker::new(&engine);
         wit::add_to_linker(&mut linker).map_err(|error| internal("offer the contract's imports", &error))?;
@@ -48,8 +70,9 @@ impl Runtime {
                 Some(Ticker::start(&engine).map_err(|error| internal("start the epochs' thread", &error))?)
             }
         };
-        let limits = Arc::new(limits);
-        Ok(Runtime { core: Arc::new(Core { limits, host, seed, engine, linker, ticker, slots: Mutex::default() }) })
+        let compiled = CompiledComponents::new(&engine, folder, limits.compiled_bytes_max);
+        let (limits, instances, slots) = (Arc::new(limits), AtomicU64::new(0), Mutex::default());
+        Ok(Runtime { core: Arc::new(Core { limits, host, seed, engine, compiled, linker, ticker, instances, slots }) })
     }
 
     /// Compiles, checks, instantiates, configures and tries out a component, restores `predecessor`'s snapshot when
@@ -91,6 +114,11 @@ impl Runtime {
     pub fn slot_use(&self, slot: &str) -> Option<SlotUse> {
         let slot = lock(&self.core.slots).get(slot).map(Arc::clone)?;
         Some(slot.now())
+    }
+
+    /// For a replay, which makes instances of its own.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// The bounds it was made with.
@@ -147,6 +175,9 @@ fn config(limits: &Limits) -> Config {
     let mut config = Config::new();
     config.concurrency_support(false);
     config.wasm_backtrace_max_frames(None);
+    // For backtraces and debuggers, which nobody here reads; they are a third of a compiled component.
+    config.generate_address_map(false);
+    config.native_unwind_info(false);
     match limits.meter() {
         // Where fuel is the meter a run must replay on any machine; these two differ between machines.
         Meter::Fuel => config.consume_fuel(true).cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true),

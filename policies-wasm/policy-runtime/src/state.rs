@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use policy_api::{FleetView, Held, RequestFacts, Words};
-use rand::{RngCore, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
 use crate::{
     Host, Level, Limits,
+    chance::Chance,
     deadline::Deadline,
+    recording::{Ask, Look},
     slot::{Full, Slot, is_metric_name, is_policy_header},
+    tape::Tape,
 };
 
 /// Data of one instance's store.
@@ -20,7 +21,11 @@ pub(crate) struct State {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) call: CallState,
+    /// What becomes of the call's questions; set before the call, taken after it.
+    pub(crate) tape: Tape,
     deadline: Deadline,
+    /// What a call without a request is about.
+    no_facts: Arc<RequestFacts>,
     fleet_version: u64,
     memory_bytes_now: usize,
     table_elements_now: usize,
@@ -55,12 +60,6 @@ impl Drop for HeldPlace {
     }
 }
 
-/// Chance that is made when first asked for, and follows from a key alone.
-enum Chance {
-    Key(u64),
-    Rng(Box<ChaCha8Rng>),
-}
-
 /// An allocation was refused. Carried through wasmtime as the error that ends the call.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("refused to grow beyond {bytes_max} bytes of memory")]
@@ -79,14 +78,16 @@ impl State {
             error_line: None,
             lines_left: 0,
             updates_left: 0,
-            chance: Chance::Key(0),
+            chance: Chance::of(0),
         };
         State {
             slot,
             host,
             limits,
             call,
+            tape: Tape::Off,
             deadline: Deadline::default(),
+            no_facts: Arc::default(),
             fleet_version: 0,
             memory_bytes_now: 0,
             table_elements_now: 0,
@@ -111,7 +112,7 @@ impl State {
             self.call.facts = Arc::clone(facts);
         }
         self.call.now_ms = now_ms;
-        self.call.chance = Chance::Key(chance_key);
+        self.call.chance = Chance::of(chance_key);
         self.call.lines_left = self.limits.log_lines_per_call_max;
         self.call.updates_left = self.limits.metric_updates_per_call_max;
         self.call.words = Words::default();
@@ -125,12 +126,12 @@ impl State {
 
     /// Lets go of the request, which may hold a large body.
     pub(crate) fn leave(&mut self) {
-        self.call.facts = Arc::default();
+        self.call.facts = Arc::clone(&self.no_facts);
     }
 
     /// What the guest is told; moves when the view that it sees is another.
-    pub(crate) fn fleet_version(&self) -> u64 {
-        self.fleet_version
+    pub(crate) fn fleet_version(&mut self) -> u64 {
+        self.hear(|| Ask::FleetVersion, |state| state.fleet_version)
     }
 
     pub(crate) fn log(&mut self, level: Level, line: &str) {
@@ -142,19 +143,15 @@ impl State {
         if level == Level::Error {
             self.call.error_line = Some(line.to_owned());
         }
-        self.host.log(self.slot.name(), level, line);
+        self.hear(|| Ask::Log { level, line: line.to_owned() }, |state| state.host.log(state.slot.name(), level, line));
     }
 
     pub(crate) fn count(&mut self, name: &str, delta: u64) {
-        if self.may_update(name) {
-            self.host.count(self.slot.name(), name, delta);
-        }
+        self.update(name, || Ask::Metric { name: name.to_owned(), delta }, |host, slot| host.count(slot, name, delta));
     }
 
     pub(crate) fn gauge(&mut self, name: &str, value: f64) {
-        if self.may_update(name) {
-            self.host.gauge(self.slot.name(), name, value);
-        }
+        self.update(name, || Ask::Gauge { name: name.to_owned(), value }, |host, slot| host.gauge(slot, name, value));
     }
 
     pub(crate) fn attribute(&mut self, name: String, value: &str) {
@@ -165,8 +162,9 @@ impl State {
         }
     }
 
-    pub(crate) fn explain(&mut self, reason: &str) {
-        self.call.words.reason = Some(bounded(reason, self.limits.reason_bytes_max).to_owned());
+    pub(crate) fn explain(&mut self, mut reason: String) {
+        reason.truncate(bounded(&reason, self.limits.reason_bytes_max).len());
+        self.call.words.reason = Some(reason);
     }
 
     /// Drops what is too long: half a note would be read as another.
@@ -203,38 +201,22 @@ impl State {
         Ok(taken)
     }
 
-    pub(crate) fn chance(&mut self) -> &mut ChaCha8Rng {
-        if let Chance::Key(key) = self.call.chance {
-            self.call.chance = Chance::Rng(Box::new(ChaCha8Rng::seed_from_u64(key)));
-        }
-        match &mut self.call.chance {
-            Chance::Rng(rng) => rng,
-            Chance::Key(_) => unreachable!("made just above"),
-        }
+    pub(crate) fn chance(&mut self) -> &mut Chance {
+        self.look(Look::Chance);
+        &mut self.call.chance
     }
 
-    /// Evenly below `bound`, by multiplication with rejection (Lemire, "Fast random integer generation in an interval").
-    pub(crate) fn chance_below(&mut self, bound: u32) -> u32 {
-        if bound == 0 {
-            return 0;
-        }
-        let rng = self.chance();
-        let reject_below = bound.wrapping_neg() % bound;
-        loop {
-            let product = u64::from(rng.next_u32()) * u64::from(bound);
-            let [low, high] = halves(product);
-            if low >= reject_below {
-                return high;
-            }
-        }
-    }
-
-    fn may_update(&mut self, name: &str) -> bool {
+    /// Changes a metric, where there may be one of this name and it may change once more in this call.
+    fn update(&mut self, name: &str, ask: impl FnOnce() -> Ask, change: impl FnOnce(&dyn Host, &str)) {
         if self.call.updates_left == 0 || name.len() > self.limits.name_bytes_max {
-            return false;
+            return;
         }
         self.call.updates_left -= 1;
-        self.slot.admits_metric(name)
+        self.hear(ask, |state| {
+            if state.slot.admits_metric(name) {
+                change(&*state.host, state.slot.name());
+            }
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
     },
     thread::{self, Thread},
     time::Duration,
@@ -17,6 +17,9 @@ const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a call before the thread parks. Long enough that a busy proxy never pays for waking it.
 const IDLE_TICKS_MAX: u32 = 200;
 
+/// A call that may run longer says so throughout; the ticks that follow its beginning are enough for any other.
+const SHORT_MS_MAX: u32 = IDLE_TICKS_MAX / 2;
+
 /// The epoch's thread; it ends when this is dropped.
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
@@ -25,13 +28,16 @@ pub(crate) struct Ticker {
 
 #[derive(Default)]
 struct Shared {
+    /// A call has begun since the last tick. Calls look before they write: one of them writes in a millisecond, and the
+    /// others do not take the cache line from each other's cores.
+    begun: AtomicBool,
+    /// Long calls that are going on.
     running: AtomicU32,
-    started: AtomicU64,
     parked: AtomicBool,
     ended: AtomicBool,
 }
 
-/// Keeps the epoch moving while a call runs.
+/// Keeps the epoch moving while a long call runs.
 pub(crate) struct Running<'a>(&'a Shared);
 
 impl Ticker {
@@ -41,26 +47,34 @@ impl Ticker {
         let engine = engine.weak();
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new().name("policy-epochs".to_owned()).spawn(move || {
-            let mut idle = Idle::default();
+            let mut idle_ticks = 0;
             while !theirs.ended.load(SeqCst) {
                 let Some(engine) = engine.upgrade() else { return };
                 engine.increment_epoch();
                 drop(engine);
-                theirs.wait(&mut idle);
+                theirs.wait(&mut idle_ticks);
             }
         })?;
         Ok(Ticker { shared, thread: thread.thread().clone() })
     }
 
-    /// To be held throughout a call.
-    pub(crate) fn running(&self) -> Running<'_> {
-        self.shared.started.fetch_add(1, SeqCst);
-        self.shared.running.fetch_add(1, SeqCst);
+    /// A call begins that may run so long; what this answers is to be held throughout.
+    pub(crate) fn watch(&self, deadline_ms: u32) -> Option<Running<'_>> {
+        let running = (deadline_ms > SHORT_MS_MAX).then(|| Running::new(&self.shared));
+        self.keep_on();
+        running
+    }
+
+    /// The epoch moves from now on for a while.
+    pub(crate) fn keep_on(&self) {
+        if self.shared.begun.load(SeqCst) {
+            return;
+        }
+        self.shared.begun.store(true, SeqCst);
         // The thread says that it parks before it looks for calls a last time, so one of the two sees the other.
         if self.shared.parked.load(SeqCst) {
             self.thread.unpark();
         }
-        Running(&self.shared)
     }
 }
 
@@ -71,36 +85,35 @@ impl Drop for Ticker {
     }
 }
 
+impl<'a> Running<'a> {
+    fn new(shared: &'a Shared) -> Running<'a> {
+        shared.running.fetch_add(1, SeqCst);
+        Running(shared)
+    }
+}
+
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, SeqCst);
     }
 }
 
-/// How long there was no call.
-#[derive(Default)]
-struct Idle {
-    ticks: u32,
-    started_last: u64,
-}
-
 impl Shared {
-    fn wait(&self, idle: &mut Idle) {
-        let started = self.started.load(SeqCst);
-        if self.running.load(SeqCst) > 0 || started != idle.started_last {
-            *idle = Idle { ticks: 0, started_last: started };
+    fn wait(&self, idle_ticks: &mut u32) {
+        if self.begun.swap(false, SeqCst) || self.running.load(SeqCst) > 0 {
+            *idle_ticks = 0;
         } else {
-            idle.ticks += 1;
+            *idle_ticks += 1;
         }
-        if idle.ticks < IDLE_TICKS_MAX {
+        if *idle_ticks < IDLE_TICKS_MAX {
             thread::sleep(TICK);
             return;
         }
         self.parked.store(true, SeqCst);
-        while self.started.load(SeqCst) == idle.started_last && !self.ended.load(SeqCst) {
+        while !self.begun.load(SeqCst) && !self.ended.load(SeqCst) {
             thread::park();
         }
         self.parked.store(false, SeqCst);
-        idle.ticks = 0;
+        *idle_ticks = 0;
     }
 }

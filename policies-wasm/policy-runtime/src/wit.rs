@@ -2,6 +2,7 @@
 
 mod hooks;
 mod imports;
+mod tell;
 
 pub(crate) use hooks::{Described, Exports, Hooks, ProbeError, Refusal};
 pub(crate) use imports::add_to_linker;

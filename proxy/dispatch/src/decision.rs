@@ -140,6 +140,12 @@ pub enum FaultKind {
 }
 
 impl<V> Decision<V> {
+    /// Whether the verdict is that of a canary.
+    pub fn is_of_canary(&self) -> bool {
+        let By::Policy(author) = &self.by else { return false };
+        self.calls.iter().rev().find(|call| Arc::ptr_eq(&call.by, author)).is_some_and(|call| call.is_canary)
+    }
+
     /// Turns the verdict into another, keeping the rest.
     pub fn map<W>(self, change: impl FnOnce(V) -> W) -> Decision<W> {
         let Decision { by, verdict, words, notes, faults, calls } = self;

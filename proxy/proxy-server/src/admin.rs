@@ -1,10 +1,12 @@
 //! The admin port: docs/admin-api.md, the metrics, and the dashboard.
 
 mod dashboard;
+mod decisions;
 mod docs;
 mod events;
 mod gate;
 mod policies;
+mod recording;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -26,7 +28,7 @@ use serde::Serialize;
 
 use crate::listen::Answers;
 use crate::proxy::Proxy;
-use docs::{DecisionDoc, FleetDoc, TrafficDoc};
+use docs::{FleetDoc, TrafficDoc};
 
 pub(crate) use docs::RegionDoc;
 
@@ -65,7 +67,10 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/admin/v1/fleet", get(fleet))
         .route("/admin/v1/region", get(region))
         .route("/admin/v1/traffic", get(traffic))
-        .route("/admin/v1/decisions", get(decisions))
+        .route("/admin/v1/decisions", get(decisions::list))
+        .route("/admin/v1/decisions/{id}", get(decisions::one))
+        .route("/admin/v1/decisions/{id}/replay", get(decisions::replay))
+        .route("/admin/v1/recording", get(recording::show).post(recording::change))
         .route("/admin/v1/policies", get(policies::list))
         .route("/admin/v1/policies/{slot}", put(policies::put).delete(policies::remove))
         .route("/admin/v1/policies/{slot}/config", get(policies::config).put(policies::configure))
@@ -145,16 +150,6 @@ struct Points {
 async fn traffic(State(proxy): State<Arc<Proxy>>, asked: Asked) -> Result<Json<Points>, NotANumber> {
     let points = proxy.traffic.points(number(&asked, "seconds", TRAFFIC_SECONDS)?);
     Ok(Json(Points { points: points.iter().map(|point| TrafficDoc::of(point, &proxy)).collect() }))
-}
-
-#[derive(Serialize)]
-struct Decided {
-    decisions: Vec<DecisionDoc>,
-}
-
-async fn decisions(State(proxy): State<Arc<Proxy>>, asked: Asked) -> Result<Json<Decided>, NotANumber> {
-    let records = proxy.decisions.newest(number(&asked, "limit", DECISIONS_LIMIT)?);
-    Ok(Json(Decided { decisions: records.into_iter().map(DecisionDoc::of).collect() }))
 }
 
 async fn wrong_method() -> Response {

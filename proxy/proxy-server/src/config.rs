@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::base_url::BaseUrl;
 use crate::policies::{Place, Signing};
+use crate::recorder::Recording;
 use file::ConfigFile;
 
 pub(crate) use oci::Oci;
@@ -42,7 +43,10 @@ pub struct Config {
     /// A folder whose components are loaded as they change.
     pub(crate) watch: Option<PathBuf>,
     pub(crate) policy_headers: Vec<HeaderName>,
+    /// Where compiled components are kept for the next start.
+    pub(crate) policy_cache_folder: Option<PathBuf>,
     pub(crate) tenants: Tenants,
+    pub(crate) recording: Option<Recording>,
     pub(crate) oci: Oci,
     pub(crate) signing: Signing,
     pub(crate) limits: Limits,

@@ -3,9 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dispatch::By;
+use dispatch::{By, PolicyCall};
 
 use crate::exchange::Outcome;
+
+/// Calls kept of one request: a held one is asked again and again.
+pub(crate) const CALLS_MAX: usize = 64;
 
 /// One decision and what became of its request.
 #[derive(Clone, Debug)]
@@ -18,6 +21,14 @@ pub(crate) struct Record {
     pub tenant: String,
     pub stream: bool,
     pub by: By,
+    /// Every call of a policy about it, in order; at most [`CALLS_MAX`].
+    pub calls: Vec<PolicyCall>,
+    /// [`policy_api::RequestFacts::digest`].
+    pub facts_digest: u64,
+    /// Of the fleet that the decision was made on.
+    pub fleet_version: u64,
+    /// A canary decided.
+    pub is_canary: bool,
     pub verdict: &'static str,
     pub target: Option<String>,
     pub reason: Option<String>,
@@ -43,6 +54,10 @@ impl Default for Record {
             tenant: String::new(),
             stream: false,
             by: By::Fallback,
+            calls: Vec::new(),
+            facts_digest: 0,
+            fleet_version: 0,
+            is_canary: false,
             verdict: "none",
             target: None,
             reason: None,
@@ -111,9 +126,16 @@ impl Decisions {
         *entry = Entry { change: ring.changes, record };
     }
 
-    /// The newest records, newest first.
-    pub fn newest(&self, limit: usize) -> Vec<Record> {
-        self.ring().entries.iter().rev().take(limit).map(|entry| entry.record.clone()).collect()
+    /// The newest records that are wanted, newest first.
+    pub fn newest(&self, limit: usize, wanted: impl Fn(&Record) -> bool) -> Vec<Record> {
+        let ring = self.ring();
+        let newest_first = ring.entries.iter().rev().map(|entry| &entry.record);
+        newest_first.filter(|record| wanted(record)).take(limit).cloned().collect()
+    }
+
+    /// The record of a decision.
+    pub fn find(&self, id: u64) -> Option<Record> {
+        self.ring().entries.iter().rev().map(|entry| &entry.record).find(|record| record.id == id).cloned()
     }
 
     /// The records that are new or changed since a change, at most `limit`, newest first; and the change to ask from
@@ -152,8 +174,13 @@ mod tests {
         (1..=5).for_each(|id| {
             decisions.insert(record(id, Outcome::Running));
         });
-        assert_eq!(ids(&decisions.newest(10)), [5, 4, 3]);
-        assert_eq!(ids(&decisions.newest(2)), [5, 4]);
+        assert_eq!(ids(&decisions.newest(10, |_| true)), [5, 4, 3]);
+        assert_eq!(ids(&decisions.newest(2, |_| true)), [5, 4]);
+        assert_eq!(ids(&decisions.newest(2, |record| record.id < 5)), [4, 3]);
+        assert_eq!(
+            (decisions.find(4).map(|record| record.id), decisions.find(1).map(|record| record.id)),
+            (Some(4), None)
+        );
     }
 
     #[test]
@@ -178,7 +205,7 @@ mod tests {
         decisions.insert(record(3, Outcome::Running));
         let (_, change) = decisions.since(0, 10);
         decisions.update(first, record(1, Outcome::Finished));
-        assert_eq!(ids(&decisions.newest(10)), [3, 2]);
+        assert_eq!(ids(&decisions.newest(10, |_| true)), [3, 2]);
         assert_eq!(decisions.since(change, 10).0.len(), 0);
     }
 }

@@ -12,6 +12,7 @@ mod fleet;
 mod observe;
 mod policies;
 mod proxy;
+mod recorder;
 mod traffic;
 mod upstream;
 

@@ -54,6 +54,11 @@ struct Gauges {
     connections_max: IntGaugeVec,
     events: IntGauge,
     events_max: IntGauge,
+    recording_queue: IntGauge,
+    recording_queue_max: IntGauge,
+    recording_bytes: IntGauge,
+    recording_bytes_max: IntGauge,
+    recording_dropped: IntGauge,
     spans_max: IntGauge,
     spans: Mutex<SpanCounts>,
 }
@@ -195,6 +200,12 @@ impl Gauges {
             connections_max: make.gauges("connections_max", "Most connections by port.", &["port"]),
             events: make.gauge("events_waiting", "Events that wait for policies' observe hooks."),
             events_max: make.gauge("events_waiting_max", "Most events that may wait."),
+            recording_queue: make.gauge("recording_waiting", "Calls of policies that wait to be recorded."),
+            recording_queue_max: make
+                .gauge("recording_waiting_max", "Most calls that may wait to be recorded; more are left out."),
+            recording_bytes: make.gauge("recording_bytes", "Bytes of the recording, or of the last one."),
+            recording_bytes_max: make.gauge("recording_bytes_max", "Most bytes of a recording."),
+            recording_dropped: make.gauge("recording_dropped", "Calls that are missing in it."),
             spans_max: make.gauge("spans_waiting_max", "Most spans that may wait for export; more are dropped."),
             spans: Mutex::new(SpanCounts {
                 dropped: make.counter("spans_dropped_total", "Spans that were not exported."),
@@ -236,6 +247,12 @@ impl Gauges {
         }
         self.events.set(proxy.observer.waiting() as i64);
         self.events_max.set(limits.events_max as i64);
+        let recording = proxy.recorder.progress();
+        self.recording_queue.set(proxy.recorder.waiting() as i64);
+        self.recording_queue_max.set(limits.recording_queue_max as i64);
+        self.recording_bytes.set(recording.bytes as i64);
+        self.recording_bytes_max.set(recording.bytes_max as i64);
+        self.recording_dropped.set(recording.dropped as i64);
         self.spans_max.set(limits.spans_max as i64);
         let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         spans.dropped.inc_by((proxy.spans.dropped_total)().saturating_sub(spans.dropped.get()));

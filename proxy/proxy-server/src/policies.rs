@@ -10,6 +10,7 @@ mod source;
 mod swap;
 mod watch;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 use crate::clock::Clock;
 use crate::config::{Limits, PolicySlot, SlotRules};
 use crate::metrics::Metrics;
+use crate::recorder::Recorder;
 
 pub(crate) use error::{StartError, SwapError};
 pub(crate) use folder::{Folder, watch_folder};
@@ -70,12 +72,18 @@ impl Policies {
         slots: &[PolicySlot],
         sources: &Sources,
         limits: &Limits,
+        cache_folder: Option<&Path>,
         clock: Clock,
         metrics: &Metrics,
+        recorder: Arc<Recorder>,
         seed: u64,
     ) -> Result<Policies, StartError> {
-        let host = Arc::new(PolicyHost::new(clock, metrics));
-        let runtime = Runtime::new(runtime_limits(limits), host, seed).map_err(StartError::Runtime)?;
+        let host = Arc::new(PolicyHost::new(clock, metrics, recorder));
+        let runtime = match cache_folder {
+            Some(folder) => Runtime::with_folder(runtime_limits(limits), host, seed, folder.to_owned()),
+            None => Runtime::new(runtime_limits(limits), host, seed),
+        };
+        let runtime = runtime.map_err(StartError::Runtime)?;
         let fallback = Arc::new(Fallback::default());
         let policies = Policies {
             runtime: Arc::new(runtime),

@@ -16,6 +16,7 @@ use crate::fleet::{Fleet, Looking, Replica};
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::policies::{Policies, Sources};
+use crate::recorder::{Recorder, Recording};
 use crate::tasks::Stopping;
 use crate::traffic::Traffic;
 use crate::upstream::{Probe, Upstream};
@@ -38,6 +39,9 @@ pub(crate) struct Proxy {
     pub upstream: Upstream,
     pub probe: Probe,
     pub observer: Observer,
+    pub recorder: Arc<Recorder>,
+    /// Where recordings go, if anywhere.
+    pub recording: Option<Recording>,
     pub decisions: Decisions,
     pub traffic: Traffic,
     pub metrics: Metrics,
@@ -72,6 +76,8 @@ pub(crate) struct Parts {
     pub policies: Arc<Policies>,
     pub sources: Arc<Sources>,
     pub observer: Observer,
+    pub recorder: Arc<Recorder>,
+    pub recording: Option<Recording>,
     pub metrics: Metrics,
     pub stopping: Stopping,
 }
@@ -98,6 +104,8 @@ impl Proxy {
             policies,
             sources,
             observer,
+            recorder,
+            recording,
             metrics,
             stopping,
         } = parts;
@@ -113,6 +121,8 @@ impl Proxy {
             upstream: crate::upstream::upstream(&limits),
             probe: Probe::new(&limits),
             observer,
+            recorder,
+            recording,
             decisions: Decisions::new(limits.decisions_max),
             traffic: Traffic::new(limits.traffic_seconds_max),
             metrics,

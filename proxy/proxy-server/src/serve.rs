@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
 use crate::policies::{Folder, Policies, Sources, watch, watch_folder};
 use crate::proxy::{Parts, Proxy};
+use crate::recorder::{self, Recorder};
 use crate::tasks::Tasks;
 
 /// How long background tasks get to end once the connections have.
@@ -62,7 +63,9 @@ pub enum Error {
 pub fn check(config: &Config) -> Result<(), Error> {
     config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
-    let loaded = Policies::start(&config.policies, &sources(config), &config.limits, clock, &metrics, rand::random());
+    let (sources, cache) = (sources(config), config.policy_cache_folder.as_deref());
+    let (limits, recorder) = (&config.limits, Arc::new(Recorder::new(1)));
+    let loaded = Policies::start(&config.policies, &sources, limits, cache, clock, &metrics, recorder, rand::random());
     loaded.map_err(|error| Error::Policy(error.to_string()))?;
     watched(config.watch.as_deref()).map(drop)
 }
@@ -101,7 +104,7 @@ pub async fn serve(
     let admin = port(admin, acceptor, &proxy.admin_connections);
     let ports = futures_util::future::join(
         data.serve(Data(proxy.clone()), tasks.stopping(), drain_max),
-        admin.serve(Admin::new(proxy), tasks.stopping(), drain_max),
+        admin.serve(Admin::new(proxy.clone()), tasks.stopping(), drain_max),
     );
     ready(bound);
     let stop = async {
@@ -110,6 +113,8 @@ pub async fn serve(
         tasks.begin_stop();
     };
     futures_util::future::join(ports, stop).await;
+    // After the last request, so that the recording has it; the writer ends with it.
+    proxy.recorder.close().await;
     tasks.end(TASKS_END_MAX).await;
     Ok(())
 }
@@ -127,10 +132,23 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     let fleet = Fleet::new(&config);
     let folder = watched(config.watch.as_deref())?;
     let sources = Arc::new(sources(&config));
-    let Config { region, data_url, admin_token, policies, policy_headers, tenants, limits, .. } = config;
-    let from = sources.clone();
+    let Config {
+        region,
+        data_url,
+        admin_token,
+        policies,
+        policy_headers,
+        policy_cache_folder,
+        tenants,
+        limits,
+        recording,
+        ..
+    } = config;
+    let recorder = Arc::new(Recorder::new(limits.recording_queue_max));
+    let (from, to) = (sources.clone(), recorder.clone());
     let (policies, metrics, limits) = tokio::task::spawn_blocking(move || {
-        let policies = Policies::start(&policies, &from, &limits, clock, &metrics, rand::random());
+        let cache = policy_cache_folder.as_deref();
+        let policies = Policies::start(&policies, &from, &limits, cache, clock, &metrics, to, rand::random());
         (policies, metrics, limits)
     })
     .await
@@ -149,6 +167,8 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         policies,
         sources,
         observer,
+        recorder: recorder.clone(),
+        recording,
         metrics,
         stopping: tasks.stopping(),
     };
@@ -160,6 +180,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         tasks.spawn(format!("poll region {}", peer.name), poll_peer(proxy.clone(), peer.clone()));
     }
     tasks.spawn("observe", observe(proxy.clone(), events));
+    tasks.spawn_to_end("recorder", recorder::write(recorder));
     tasks.spawn("watch policies", watch(proxy.policies.clone()));
     if let Some(folder) = folder {
         tasks

@@ -39,6 +39,12 @@ impl Tasks {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push((name.into(), handle));
     }
 
+    /// Runs `task` until it ends of itself, which it must soon after the proxy stopped.
+    pub fn spawn_to_end(&self, name: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = tokio::spawn(task);
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).push((name.into(), handle));
+    }
+
     /// Tells everybody to stop.
     pub fn begin_stop(&self) {
         self.stop.send_replace(true);

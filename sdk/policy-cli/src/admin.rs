@@ -93,7 +93,18 @@ impl Admin {
         self.ask(Method::POST, path, &Sent { body: body.as_bytes(), signature: None })
     }
 
+    /// What is no JSON, such as a recording.
+    pub(crate) fn get_bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        self.ask_bytes(Method::GET, path, &Sent::default())
+    }
+
     fn ask(&self, method: Method, path: &str, sent: &Sent<'_>) -> anyhow::Result<Value> {
+        let body = self.ask_bytes(method, path, sent)?;
+        serde_json::from_slice(&body)
+            .with_context(|| format!("{} is no Headworks proxy's admin port: read its answer", self.url))
+    }
+
+    fn ask_bytes(&self, method: Method, path: &str, sent: &Sent<'_>) -> anyhow::Result<Vec<u8>> {
         let url = format!("{}{path}", self.url);
         let mut request = Request::builder().method(method).uri(&url);
         let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
@@ -117,8 +128,7 @@ impl Admin {
         let reader = answer.into_body().into_with_config().limit(ANSWER_BYTES_MAX).reader();
         reader.take(ANSWER_BYTES_MAX).read_to_end(&mut body).map_err(|error| self.no_answer(&error.into()))?;
         match status.is_success() {
-            true => serde_json::from_slice(&body)
-                .with_context(|| format!("{} is no Headworks proxy's admin port: read its answer", self.url)),
+            true => Ok(body),
             false => Err(self.refusal(status, &body)),
         }
     }

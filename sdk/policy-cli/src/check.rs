@@ -141,7 +141,7 @@ fn pretty(schema: &str) -> Option<String> {
     Some(format!("{schema:#}"))
 }
 
-fn hook_word(hook: Hook) -> &'static str {
+pub(crate) fn hook_word(hook: Hook) -> &'static str {
     match hook {
         Hook::Configure => "configure",
         Hook::Admit => "admit",

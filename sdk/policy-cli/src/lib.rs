@@ -11,6 +11,9 @@ mod push;
 mod sign;
 mod slots;
 
+mod explain;
+mod replay;
+
 mod admin;
 mod input;
 mod shown;
@@ -48,6 +51,10 @@ pub enum Verb {
     Keygen(sign::Keygen),
     /// Sign a component
     Sign(sign::Sign),
+    /// Make recorded decisions again: the same policy must decide the same, another may be compared
+    Replay(replay::Args),
+    /// Show what the policies saw and were told when they decided about one request
+    Explain(explain::Args),
 }
 
 /// Does what the verb says. What it prints goes to stdout; why it could not is the error.
@@ -67,6 +74,8 @@ pub fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Config(args) => slots::config(&args),
         Verb::Keygen(args) => sign::keygen(&args),
         Verb::Sign(args) => sign::sign(&args),
+        Verb::Replay(args) => replay::run(&args),
+        Verb::Explain(args) => explain::run(&args),
     }
 }
 

@@ -179,9 +179,15 @@ impl Fleet {
     /// The rows of the replicas that may be given a new request, in order. Found once for each version of the fleet.
     pub fn takers(&self) -> &[usize] {
         self.takers.get_or_init(|| {
-            let states = self.health().iter().zip(self.draining()).enumerate();
-            let takes_work = |health: u32, draining: u32| health == Health::Healthy as u32 && draining == 0;
-            states.filter(|(_, (health, draining))| takes_work(**health, **draining)).map(|(row, _)| row).collect()
+            let (health, draining) = (self.health(), self.draining());
+            // Room for all at once: a list that grows is moved again and again.
+            let mut takers = Vec::with_capacity(health.len());
+            for (row, (health, draining)) in health.iter().zip(draining).enumerate() {
+                if *health == Health::Healthy as u32 && *draining == 0 {
+                    takers.push(row);
+                }
+            }
+            takers
         })
     }
 

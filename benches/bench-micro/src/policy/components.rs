@@ -1,6 +1,10 @@
 //! The shipped policies as built, loaded as the proxy loads them.
 
-use std::{env, fs, path::PathBuf, sync::Arc};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use policy_runtime::{Component, Host, Level, Limits, Runtime};
@@ -30,6 +34,11 @@ pub fn shipped(name: &str) -> anyhow::Result<Vec<u8>> {
 /// A runtime as a proxy's.
 pub fn runtime(limits: Limits) -> anyhow::Result<Runtime> {
     Ok(Runtime::new(limits, Arc::new(Quiet), 7)?)
+}
+
+/// The same, with a folder of compiled components.
+pub fn runtime_with_folder(folder: &Path) -> anyhow::Result<Runtime> {
+    Ok(Runtime::with_folder(Limits::default(), Arc::new(Quiet), 7, folder.to_owned())?)
 }
 
 /// A loaded policy in a runtime of its own.

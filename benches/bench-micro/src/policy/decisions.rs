@@ -1,10 +1,6 @@
 //! What one decision costs, from the call that dispatch makes to its answer.
 
-use std::{
-    hint::black_box,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use policy_api::{Call, FleetView, Placement, Policy, RequestFacts};
@@ -12,6 +8,7 @@ use policy_runtime::Limits;
 
 use super::{components, native, scenes};
 use crate::{
+    cpu,
     sampling::Sampler,
     table::{Better, Row},
 };
@@ -114,14 +111,14 @@ fn compare(
 
 /// Decides so many times, on each request and each fleet in turn.
 pub fn decide(policy: &dyn Policy, requests: &[Arc<RequestFacts>], fleets: &[Arc<FleetView>], times: u64) -> Duration {
-    let started = Instant::now();
+    let started = cpu::of_thread();
     let (mut requests, mut fleets) = (requests.iter().cycle(), fleets.iter().cycle());
     for _ in 0..times {
         let facts = requests.next().expect("there are requests");
         let fleet = fleets.next().expect("there are fleets");
         place(policy, facts, fleet);
     }
-    started.elapsed()
+    cpu::of_thread() - started
 }
 
 /// The same on requests that nobody has looked at; making them is not measured.
@@ -131,11 +128,11 @@ fn decide_fresh(policy: &dyn Policy, prompts: &[Bytes], fleet: &Arc<FleetView>, 
     while left > 0 {
         let count = left.min(prompts.len() as u64);
         let requests: Vec<_> = (0..count).zip(prompts).map(|(id, prompt)| scenes::fresh_request(id, prompt)).collect();
-        let started = Instant::now();
+        let started = cpu::of_thread();
         for facts in &requests {
             place(policy, facts, fleet);
         }
-        took += started.elapsed();
+        took += cpu::of_thread() - started;
         left -= count;
     }
     took

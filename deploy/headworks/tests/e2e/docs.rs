@@ -50,6 +50,7 @@ fn the_documented_configuration_is_sound() {
         .arg(&file)
         .env("HEADWORKS_ADMIN_TOKEN", "one")
         .env("HEADWORKS_EU_TOKEN", "two")
+        .env("REGISTRY_PASSWORD", "three")
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -9,7 +9,8 @@ fn said(words: &[&str]) -> String {
 
 #[test]
 fn every_verb_explains_itself() {
-    let verbs: [&[&str]; 6] = [&[], &["demo"], &["proxy"], &["engine"], &["model", "synth"], &["bench", "load"]];
+    let verbs: [&[&str]; 7] =
+        [&[], &["demo"], &["proxy"], &["engine"], &["model", "synth"], &["bench", "load"], &["policy"]];
     for verb in verbs {
         let mut words = verb.to_vec();
         words.push("--help");

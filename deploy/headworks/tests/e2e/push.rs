@@ -233,5 +233,37 @@ fn a_proxy_that_does_not_answer_or_wants_a_token_is_one_sentence() {
     let wrong = policy(&["list", "--admin", &proxy.admin], &[("HEADWORKS_ADMIN_TOKEN", "wrong")]).unwrap_err();
     assert!(wrong.contains("another admin token") && !wrong.contains("wrong"), "{wrong}");
     policy(&["list", "--admin", &proxy.admin], &[("HEADWORKS_ADMIN_TOKEN", "right")]).unwrap();
-    refused(&["list", "--admin", &proxy.url], "admin port");
+    refused(&["list", "--admin", &proxy.url], "the endpoints are below /v1/");
+}
+
+#[test]
+fn a_canary_is_promoted_a_kept_version_activated_and_a_configuration_set() {
+    let dir = folder();
+    let proxy = proxy(dir.path(), "");
+    let to = |words: &[&str]| [words, &["--admin", &proxy.admin]].concat().iter().map(ToString::to_string).collect();
+    let done = |words: &[&str]| {
+        let words: Vec<String> = to(words);
+        done(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let refused = |words: &[&str], says: &str| {
+        let words: Vec<String> = to(words);
+        refused(&words.iter().map(String::as_str).collect::<Vec<_>>(), says);
+    };
+    let file = |name| component(name).display().to_string();
+    done(&["push", &file("round-robin"), "--slot", SLOT]);
+    refused(&["promote", SLOT], "canary");
+    let canary = done(&["push", &file("least-load"), "--slot", SLOT, "--canary", "10"]);
+    assert!(canary.contains("version 2 is the canary, with 10 % of the requests: least-load"), "{canary}");
+    assert!(canary.contains("version 1 is active: round-robin"), "{canary}");
+    assert!(done(&["list"]).contains("canary 10 %"));
+    assert!(done(&["promote", SLOT]).contains("version 2 is active: least-load"));
+    assert!(done(&["activate", SLOT, "1"]).contains("version 1 is active: round-robin"));
+    refused(&["activate", SLOT, "99"], "99");
+    done(&["activate", SLOT, "2"]);
+    assert!(done(&["config", SLOT, "--set", r#"{"scan":"all"}"#]).contains("version 3 is active: least-load"));
+    let shown: Value = serde_json::from_str(&done(&["config", SLOT])).unwrap();
+    assert_eq!((&shown["config"]["scan"], shown["schema"].is_object()), (&Value::from("all"), true));
+    refused(&["config", SLOT, "--set", r#"{"scan":"nonsense"}"#], "scan");
+    let history = proxy.admin_json("/admin/v1/policies")["chain"][0]["history"].clone();
+    assert!(history.as_array().unwrap().iter().any(|entry| entry["by"] == "alice"), "{history}");
 }

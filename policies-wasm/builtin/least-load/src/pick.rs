@@ -24,6 +24,12 @@ struct Loads<'a> {
     waiting: &'a [u32],
 }
 
+/// The fewest requests, and the rows that have no more.
+struct Fewest {
+    requests: u32,
+    rows: Vec<usize>,
+}
+
 /// The least loaded of the replicas that are compared, or none when no replica takes work. `below(n)` draws evenly
 /// from 0 to n - 1.
 pub fn pick(fleet: &Fleet, scan: Scan, mut below: impl FnMut(u32) -> u32) -> Option<Pick> {
@@ -60,27 +66,21 @@ fn draw_two(count: usize, below: &mut impl FnMut(u32) -> u32) -> [usize; 2] {
 
 fn least_of(fleet: &Fleet, rows: &[usize], mut below: impl FnMut(u32) -> u32) -> Option<Pick> {
     let loads = Loads { fleet, running: fleet.running(), waiting: fleet.waiting() };
-    let (requests, alike) = loads.least_requests(rows)?;
+    let Fewest { requests, rows: alike } = loads.fewest_requests(rows)?;
     // Only equals are told apart by their KV use: it costs a division each.
-    let kv_least = match alike {
-        1 => None,
-        _ => rows.iter().filter(|row| loads.requests(**row) == requests).map(|row| loads.kv_used_permille(*row)).min(),
+    let kv: Vec<u32> = match alike.len() {
+        1 => vec![],
+        _ => alike.iter().map(|row| loads.kv_used_permille(*row)).collect(),
     };
-    let is_least = |row: usize| {
-        loads.requests(row) == requests && kv_least.is_none_or(|least| loads.kv_used_permille(row) == least)
-    };
-    let mut equals = rows.iter().copied().filter(|row| is_least(*row));
+    let kv_least = kv.iter().copied().min().unwrap_or_default();
+    let mut equals = kv.iter().zip(&alike).filter(|(kv, _)| **kv == kv_least).map(|(_, row)| *row);
     // Among equals by chance: the first in the list would get every request of an idle fleet.
-    let row = match alike {
+    let row = match equals.clone().count() {
+        0 => alike[0],
         1 => equals.next()?,
-        _ => match equals.clone().count() {
-            1 => equals.next()?,
-            count => equals.nth(below(count as u32) as usize)?,
-        },
+        count => equals.nth(below(count as u32) as usize)?,
     };
-    let kv_decided = kv_least.filter(|least| {
-        rows.iter().any(|other| loads.requests(*other) == requests && loads.kv_used_permille(*other) != *least)
-    });
+    let kv_decided = kv.iter().any(|kv| *kv != kv_least).then_some(kv_least);
     Some(Pick { id: fleet.id()[row], why: loads.why(rows, requests, kv_decided) })
 }
 
@@ -94,10 +94,21 @@ impl Loads<'_> {
         (used * 1000).checked_div(total).map_or(0, |permille| permille.min(1000) as u32)
     }
 
-    /// The fewest requests of any of these rows, and how many rows have no more.
-    fn least_requests(&self, rows: &[usize]) -> Option<(u32, usize)> {
-        let least = rows.iter().map(|row| self.requests(*row)).min()?;
-        Some((least, rows.iter().filter(|row| self.requests(**row) == least).count()))
+    /// The fewest requests of any of these rows.
+    fn fewest_requests(&self, rows: &[usize]) -> Option<Fewest> {
+        let (first, others) = rows.split_first()?;
+        let mut fewest = Fewest { requests: self.requests(*first), rows: vec![*first] };
+        for row in others {
+            let requests = self.requests(*row);
+            if requests < fewest.requests {
+                fewest.requests = requests;
+                fewest.rows.clear();
+            }
+            if requests == fewest.requests {
+                fewest.rows.push(*row);
+            }
+        }
+        Some(fewest)
     }
 
     /// `lowest load 1 of 0=1, 3=4`; where KV use decided: `lowest load 1 and KV use 20‰ of 0=1 (20‰), 3=1 (50‰)`.

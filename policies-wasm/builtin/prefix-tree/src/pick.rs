@@ -1,6 +1,6 @@
 //! The replica for a prompt: the longest match that no guard forbids, or the least load.
 
-use headworks_policy::{Fleet, Prefix, least};
+use headworks_policy::{Fleet, Prefix, Reason, least};
 
 use crate::config::{Config, Rule};
 
@@ -37,7 +37,7 @@ struct Loads {
 
 /// Chooses, or says none when no replica takes work. `below(n)` draws evenly from 0 to n - 1.
 pub fn pick(fleet: &Fleet, prefix: &Prefix, config: &Config, below: impl FnOnce(u32) -> u32) -> Option<Pick> {
-    let takers = || fleet.rows().filter(|row| fleet.takes_work(*row));
+    let takers = || fleet.takers().iter().copied();
     let load = |row: usize| u64::from(fleet.running()[row]) + u64::from(fleet.waiting()[row]);
     let loads = Loads::of(takers().map(load))?;
     let picked = |row: usize, cause| Pick { id: fleet.id()[row], load: load(row), load_least: loads.least, cause };
@@ -101,21 +101,18 @@ impl Loads {
 impl Pick {
     /// `12 of 16 blocks matched on 3, load 4, least 2`; where load decided: `5 has the least load 2: no match, at most 0
     /// of 16 blocks`.
-    pub fn why(&self, blocks_all: u32) -> String {
-        let Pick { id, load, load_least, cause } = self;
+    pub fn why(&self, blocks_all: u32) -> Reason {
+        let Pick { id, load, load_least, cause } = *self;
+        let of_all = |reason: Reason| reason.text(" of ").number(blocks_all).text(" blocks");
+        let least = || Reason::of("").number(id).text(" has the least load ").number(load);
         match cause {
             Cause::Match { blocks } => {
-                format!("{blocks} of {blocks_all} blocks matched on {id}, load {load}, least {load_least}")
+                let matched = of_all(Reason::of("").number(blocks)).text(" matched on ").number(id);
+                matched.text(", load ").number(load).text(", least ").number(load_least)
             }
-            Cause::NoMatch { blocks } => {
-                format!("{id} has the least load {load}: no match, at most {blocks} of {blocks_all} blocks")
-            }
-            Cause::Imbalance { load_most } => {
-                format!("{id} has the least load {load}: imbalance, up to {load_most}")
-            }
-            Cause::TooBusy { blocks } => {
-                format!("{id} has the least load {load}: too busy where {blocks} of {blocks_all} blocks matched")
-            }
+            Cause::NoMatch { blocks } => of_all(least().text(": no match, at most ").number(blocks)),
+            Cause::Imbalance { load_most } => least().text(": imbalance, up to ").number(load_most),
+            Cause::TooBusy { blocks } => of_all(least().text(": too busy where ").number(blocks)).text(" matched"),
         }
     }
 }

@@ -28,7 +28,9 @@ fn pick(fleet: &Fleet, turn: impl FnOnce() -> u64) -> Placement {
     }
     let count = takers.len() as u64;
     let place = turn() % count;
-    telemetry::explain(&Reason::of("next in turn: ").number(place + 1).text(" of ").number(count).text(" that take work"));
+    telemetry::explain(
+        &Reason::of("next in turn: ").number(place + 1).text(" of ").number(count).text(" that take work"),
+    );
     Placement::Replica(fleet.id()[takers[place as usize]])
 }
 

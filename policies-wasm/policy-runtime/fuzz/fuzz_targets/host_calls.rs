@@ -1,2 +1,12 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|input: &[u8]| { let _ = input; });
+//! Host calls with hostile arguments.
+
+use std::sync::LazyLock;
+
+use policy_fuzz::cases::HostCalls;
+
+static CALLS: LazyLock<HostCalls> = LazyLock::new(HostCalls::new);
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    CALLS.run(input);
+});

@@ -11,17 +11,19 @@ mod keys;
 mod leases;
 mod runs;
 
-use std::mem;
+use std::{fmt, mem};
 
 use keys::ByHash;
 use leases::{Lease, Leases};
 use runs::{Run, Runs, Share};
+use serde::{Deserialize, Serialize};
 
 /// Shares of evicted holders that go with each insert, so that they become fewer.
 const SWEPT_PER_INSERT: usize = 2;
 
 /// Who holds a prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Holder {
     /// By [`policy_api::ReplicaId`].
     Replica(u32),
@@ -49,6 +51,15 @@ pub struct PrefixIndex {
 struct Step {
     run: u32,
     blocks: usize,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Holder::Replica(id) => write!(f, "replica {id}"),
+            Holder::Region(id) => write!(f, "region {id}"),
+        }
+    }
 }
 
 impl PrefixIndex {

@@ -1,9 +1,6 @@
 //! What a policy may import, given for real: each function translates and hands on to the state or the slot.
 
-use std::sync::Arc;
-
 use policy_api::{FleetView, RequestFacts};
-use rand::RngCore;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use super::{
@@ -14,6 +11,7 @@ use super::{
 };
 use crate::{
     Level,
+    recording::{Ask, Look, Prefix},
     slot::{Bucket, Holder, Taking, WriteRefusal},
     state::{State, halves},
 };
@@ -42,10 +40,13 @@ impl fleet::Host for State {
     }
 
     fn column(&mut self, field: fleet::Field) -> Vec<u32> {
+        self.look(look_of(field));
         column_of(&self.call.fleet, field).to_vec()
     }
 
     fn columns(&mut self, fields: fleet::Fields) -> Vec<u32> {
+        let wanted = FIELDS.into_iter().filter(|(flag, _)| fields.contains(*flag));
+        wanted.for_each(|(_, field)| self.look(look_of(field)));
         let fleet = &self.call.fleet;
         let mut columns =
             Vec::with_capacity(FIELDS.iter().filter(|(flag, _)| fields.contains(*flag)).count() * fleet.len());
@@ -97,8 +98,36 @@ fn column_of(fleet: &FleetView, field: fleet::Field) -> &[u32] {
     }
 }
 
+fn look_of(field: fleet::Field) -> Look {
+    match field {
+        fleet::Field::Id => Look::FleetId,
+        fleet::Field::Region => Look::FleetRegion,
+        fleet::Field::Running => Look::FleetRunning,
+        fleet::Field::Waiting => Look::FleetWaiting,
+        fleet::Field::KvBlocksUsed => Look::FleetKvBlocksUsed,
+        fleet::Field::KvBlocksTotal => Look::FleetKvBlocksTotal,
+        fleet::Field::PrefixHitPermille => Look::FleetPrefixHitPermille,
+        fleet::Field::Health => Look::FleetHealth,
+        fleet::Field::Draining => Look::FleetDraining,
+        fleet::Field::Role => Look::FleetRole,
+        fleet::Field::AgeMs => Look::FleetAgeMs,
+        fleet::Field::TtftUs => Look::FleetTtftUs,
+        fleet::Field::TpotUs => Look::FleetTpotUs,
+        fleet::Field::Weight => Look::FleetWeight,
+        fleet::Field::PrefillTokens => Look::FleetPrefillTokens,
+    }
+}
+
 impl regions::Host for State {
     fn column(&mut self, field: regions::Field) -> Vec<u32> {
+        self.look(match field {
+            regions::Field::Id => Look::RegionId,
+            regions::Field::Local => Look::RegionLocal,
+            regions::Field::Available => Look::RegionAvailable,
+            regions::Field::Queue => Look::RegionQueue,
+            regions::Field::RttUs => Look::RegionRttUs,
+            regions::Field::AgeMs => Look::RegionAgeMs,
+        });
         let regions = &self.call.fleet.regions;
         let column = match field {
             regions::Field::Id => &regions.id,
@@ -117,50 +146,62 @@ impl request::Host for State {}
 /// A handle is lent for one call only, so there is one request it can mean: the call's.
 impl request::HostRequest for State {
     fn id(&mut self, _: Resource<RequestHandle>) -> u64 {
+        self.look(Look::RequestId);
         self.call.facts.id
     }
 
     fn endpoint(&mut self, _: Resource<RequestHandle>) -> String {
+        self.look(Look::Endpoint);
         self.call.facts.endpoint.clone()
     }
 
     fn model(&mut self, _: Resource<RequestHandle>) -> String {
+        self.look(Look::Model);
         self.call.facts.model.clone()
     }
 
     fn tenant(&mut self, _: Resource<RequestHandle>) -> String {
+        self.look(Look::Tenant);
         self.call.facts.tenant.clone()
     }
 
     fn session(&mut self, _: Resource<RequestHandle>) -> Option<String> {
+        self.look(Look::Session);
         self.call.facts.session.clone()
     }
 
     fn priority(&mut self, _: Resource<RequestHandle>) -> u32 {
+        self.look(Look::Priority);
         self.call.facts.priority
     }
 
     fn prompt_tokens_estimate(&mut self, _: Resource<RequestHandle>) -> u32 {
+        self.look(Look::PromptTokens);
         self.call.facts.prompt_tokens_estimate
     }
 
     fn output_tokens_max(&mut self, _: Resource<RequestHandle>) -> u32 {
+        self.look(Look::OutputTokens);
         self.call.facts.output_tokens_max
     }
 
     fn stream(&mut self, _: Resource<RequestHandle>) -> bool {
+        self.look(Look::Stream);
         self.call.facts.stream
     }
 
     fn hop(&mut self, _: Resource<RequestHandle>) -> u32 {
+        self.look(Look::Hop);
         self.call.facts.hop
     }
 
     fn prompt_bytes(&mut self, _: Resource<RequestHandle>) -> u32 {
+        self.look(Look::PromptBytes);
         u32::try_from(self.call.facts.prompt.len()).unwrap_or(u32::MAX)
     }
 
     fn prompt(&mut self, _: Resource<RequestHandle>, offset: u32, bytes_max: u32) -> Vec<u8> {
+        self.look(Look::Prompt);
         let prompt = &self.call.facts.prompt;
         let start = (offset as usize).min(prompt.len());
         let end = start.saturating_add(bytes_max as usize).min(prompt.len());
@@ -168,23 +209,28 @@ impl request::HostRequest for State {
     }
 
     fn tokens(&mut self, _: Resource<RequestHandle>) -> Vec<u32> {
+        self.look(Look::Tokens);
         self.call.facts.tokens.clone()
     }
 
     fn block_hashes(&mut self, _: Resource<RequestHandle>) -> request::Hashes {
+        self.look(Look::BlockHashes);
         let (low, high) = self.prefix(&self.call.facts).iter().map(|hash| halves(*hash).into()).unzip();
         request::Hashes { low, high }
     }
 
     fn block_hash_bytes(&mut self, _: Resource<RequestHandle>) -> Vec<u8> {
+        self.look(Look::BlockHashes);
         self.prefix(&self.call.facts).iter().flat_map(|hash| hash.to_le_bytes()).collect()
     }
 
     fn header(&mut self, _: Resource<RequestHandle>, name: String) -> Option<String> {
+        self.look(Look::Headers);
         self.call.facts.header(&name).map(str::to_owned)
     }
 
     fn header_names(&mut self, _: Resource<RequestHandle>) -> Vec<String> {
+        self.look(Look::Headers);
         self.call.facts.headers.iter().map(|(name, _)| name.clone()).collect()
     }
 
@@ -199,42 +245,59 @@ impl request::HostRequest for State {
 
 impl prefix_index::Host for State {
     fn match_replicas(&mut self, _: Resource<RequestHandle>) -> prefix_index::ReplicaMatches {
-        let facts = Arc::clone(&self.call.facts);
-        self.replica_matches(self.prefix(&facts))
+        self.hear(
+            || Ask::MatchReplicas(Prefix::Request),
+            |state| state.replica_matches(state.prefix(&state.call.facts)),
+        )
     }
 
     fn match_regions(&mut self, _: Resource<RequestHandle>) -> prefix_index::RegionMatches {
-        let facts = Arc::clone(&self.call.facts);
-        self.region_matches(self.prefix(&facts))
+        self.hear(|| Ask::MatchRegions(Prefix::Request), |state| state.region_matches(state.prefix(&state.call.facts)))
     }
 
     fn insert(&mut self, holder: types::Holder, _: Resource<RequestHandle>) {
-        self.slot.prefix_index().insert(holder_of(holder), self.prefix(&self.call.facts));
+        let holder = holder_of(holder);
+        self.hear(
+            || Ask::Insert { holder, prefix: Prefix::Request },
+            |state| state.slot.prefix_index().insert(holder, state.prefix(&state.call.facts)),
+        );
     }
 
     fn match_replicas_of(&mut self, prefix: request::Hashes) -> prefix_index::ReplicaMatches {
-        self.replica_matches(&self.joined(&prefix))
+        let hashes = self.joined(&prefix);
+        self.hear(|| Ask::MatchReplicas(Prefix::Hashes(hashes.clone())), |state| state.replica_matches(&hashes))
     }
 
     fn match_regions_of(&mut self, prefix: request::Hashes) -> prefix_index::RegionMatches {
-        self.region_matches(&self.joined(&prefix))
+        let hashes = self.joined(&prefix);
+        self.hear(|| Ask::MatchRegions(Prefix::Hashes(hashes.clone())), |state| state.region_matches(&hashes))
     }
 
     fn insert_hashes(&mut self, holder: types::Holder, prefix: request::Hashes) {
-        self.slot.prefix_index().insert(holder_of(holder), &self.joined(&prefix));
+        let (holder, hashes) = (holder_of(holder), self.joined(&prefix));
+        self.hear(
+            || Ask::Insert { holder, prefix: Prefix::Hashes(hashes.clone()) },
+            |state| state.slot.prefix_index().insert(holder, &hashes),
+        );
     }
 
     fn evict(&mut self, holder: types::Holder) {
-        self.slot.prefix_index().evict(holder_of(holder));
+        let holder = holder_of(holder);
+        self.hear(|| Ask::Evict { holder }, |state| state.slot.prefix_index().evict(holder));
     }
 
     fn sizes(&mut self) -> prefix_index::IndexSizes {
-        let index = self.slot.prefix_index();
-        prefix_index::IndexSizes {
-            blocks: u32::try_from(index.blocks_now()).unwrap_or(u32::MAX),
-            blocks_max: u32::try_from(index.blocks_max()).unwrap_or(u32::MAX),
-            evicted: index.evicted(),
-        }
+        self.hear(
+            || Ask::IndexSizes,
+            |state| {
+                let index = state.slot.prefix_index();
+                prefix_index::IndexSizes {
+                    blocks: u32::try_from(index.blocks_now()).unwrap_or(u32::MAX),
+                    blocks_max: u32::try_from(index.blocks_max()).unwrap_or(u32::MAX),
+                    evicted: index.evicted(),
+                }
+            },
+        )
     }
 }
 
@@ -264,6 +327,10 @@ impl State {
     fn fits_name(&self, name: &str) -> bool {
         name.len() <= self.limits.name_bytes_max
     }
+
+    fn check_name(&self, name: &str) -> Result<(), buckets::Refusal> {
+        if self.fits_name(name) { Ok(()) } else { Err(buckets::Refusal::NameTooLong) }
+    }
 }
 
 fn holder_of(holder: types::Holder) -> Holder {
@@ -275,67 +342,101 @@ fn holder_of(holder: types::Holder) -> Holder {
 
 impl buckets::Host for State {
     fn take(&mut self, name: String, shape: buckets::Shape, tokens: u32) -> Result<buckets::Taking, buckets::Refusal> {
-        if !self.fits_name(&name) {
-            return Err(buckets::Refusal::NameTooLong);
-        }
-        let shape = Bucket::shape(shape.tokens_max, shape.tokens_per_minute);
-        match self.slot.buckets().take(self.call.now_ms, &name, shape, tokens) {
-            Ok(Taking::Taken(left)) => Ok(buckets::Taking::Taken(left)),
-            Ok(Taking::WaitMs(ms)) => Ok(buckets::Taking::WaitMs(ms)),
-            Ok(Taking::Never) => Ok(buckets::Taking::Never),
-            Err(_full) => Err(buckets::Refusal::Full),
-        }
+        let buckets::Shape { tokens_max, tokens_per_minute } = shape;
+        self.hear(
+            || Ask::Take { name: name.clone(), tokens_max, tokens_per_minute, tokens },
+            |state| {
+                state.check_name(&name)?;
+                let shape = Bucket::shape(tokens_max, tokens_per_minute);
+                match state.slot.buckets().take(state.call.now_ms, &name, shape, tokens) {
+                    Ok(Taking::Taken(left)) => Ok(buckets::Taking::Taken(left)),
+                    Ok(Taking::WaitMs(ms)) => Ok(buckets::Taking::WaitMs(ms)),
+                    Ok(Taking::Never) => Ok(buckets::Taking::Never),
+                    Err(_full) => Err(buckets::Refusal::Full),
+                }
+            },
+        )
     }
 
     fn give_back(&mut self, name: String, tokens: u32) {
-        self.slot.buckets().give_back(&name, tokens);
+        self.hear(
+            || Ask::GiveBack { name: name.clone(), tokens },
+            |state| state.slot.buckets().give_back(&name, tokens),
+        );
     }
 
     fn charge(&mut self, name: String, tokens: u32) {
-        self.slot.buckets().charge(self.call.now_ms, &name, tokens);
+        self.hear(
+            || Ask::Charge { name: name.clone(), tokens },
+            |state| state.slot.buckets().charge(state.call.now_ms, &name, tokens),
+        );
     }
 
     fn hold(&mut self, name: String, places: u32) -> Result<bool, buckets::Refusal> {
-        if !self.fits_name(&name) {
-            return Err(buckets::Refusal::NameTooLong);
-        }
-        State::hold(self, &name, places).map_err(|_full| buckets::Refusal::Full)
+        self.hear(
+            || Ask::Hold { name: name.clone(), places },
+            |state| {
+                state.check_name(&name)?;
+                State::hold(state, &name, places).map_err(|_full| buckets::Refusal::Full)
+            },
+        )
     }
 
     fn held(&mut self, name: String) -> u32 {
-        self.slot.buckets().places_taken(&name)
+        self.hear(|| Ask::Held { name: name.clone() }, |state| state.slot.buckets().places_taken(&name))
     }
 
     fn level(&mut self, name: String) -> Option<u32> {
-        self.slot.buckets().level(self.call.now_ms, &name)
+        self.hear(|| Ask::Level { name: name.clone() }, |state| state.slot.buckets().level(state.call.now_ms, &name))
     }
 
     fn count(&mut self, name: String, delta: u64) -> Result<u64, buckets::Refusal> {
-        if !self.fits_name(&name) {
-            return Err(buckets::Refusal::NameTooLong);
-        }
-        self.slot.buckets().count(self.call.now_ms, &name, delta).map_err(|_full| buckets::Refusal::Full)
+        self.hear(
+            || Ask::Count { name: name.clone(), delta },
+            |state| {
+                state.check_name(&name)?;
+                let before = state.slot.buckets().count(state.call.now_ms, &name, delta);
+                before.map_err(|_full| buckets::Refusal::Full)
+            },
+        )
     }
 }
 
 impl store::Host for State {
     fn get(&mut self, key: String) -> Option<store::Entry> {
-        let entry = self.slot.store().get(&key)?;
-        Some(store::Entry { value: entry.value, version: entry.version })
+        self.hear(
+            || Ask::Get { key: key.clone() },
+            |state| {
+                let entry = state.slot.store().get(&key)?;
+                Some(store::Entry { value: entry.value, version: entry.version })
+            },
+        )
     }
 
     fn set(&mut self, key: String, value: Vec<u8>) -> Result<u64, store::Refusal> {
-        self.check_entry(&key, &value)?;
-        self.slot.store().set(&key, value).map_err(store_refusal)
+        let taped = self.tape.copy_of(&value);
+        self.hear(
+            || Ask::Set { key: key.clone(), value: taped },
+            |state| {
+                state.check_entry(&key, &value)?;
+                state.slot.store().set(&key, value).map_err(store_refusal)
+            },
+        )
     }
 
     fn compare_and_set(&mut self, key: String, expected: u64, value: Vec<u8>) -> Result<u64, store::Refusal> {
-        self.check_entry(&key, &value)?;
-        self.slot.store().compare_and_set(&key, expected, value).map_err(store_refusal)
+        let taped = self.tape.copy_of(&value);
+        self.hear(
+            || Ask::CompareAndSet { key: key.clone(), expected, value: taped },
+            |state| {
+                state.check_entry(&key, &value)?;
+                state.slot.store().compare_and_set(&key, expected, value).map_err(store_refusal)
+            },
+        )
     }
 
     fn remove(&mut self, key: String) -> bool {
-        self.slot.store().remove(&key)
+        self.hear(|| Ask::Remove { key: key.clone() }, |state| state.slot.store().remove(&key))
     }
 }
 
@@ -363,12 +464,13 @@ impl chance::Host for State {
     }
 
     fn below(&mut self, bound: u32) -> u32 {
-        self.chance_below(bound)
+        self.chance().below(bound)
     }
 }
 
 impl clock::Host for State {
     fn now_ms(&mut self) -> u64 {
+        self.look(Look::Clock);
         self.call.now_ms
     }
 }
@@ -399,7 +501,7 @@ impl telemetry::Host for State {
     }
 
     fn explain(&mut self, reason: String) {
-        State::explain(self, &reason);
+        State::explain(self, reason);
     }
 }
 

@@ -21,7 +21,7 @@ impl Host for Quiet {
 }
 
 /// Bounds that a busy machine does not reach by being busy.
-fn patient() -> Limits {
+pub fn patient() -> Limits {
     Limits { call_deadline_ms: 2000, instance_wait_ms: 2000, instance_deadline_ms: 2000, ..Limits::default() }
 }
 
@@ -30,7 +30,7 @@ fn runtime(limits: Limits) -> Runtime {
 }
 
 /// A component where the command that runs all tests has built it.
-fn shipped(name: &str) -> Vec<u8> {
+pub fn shipped(name: &str) -> Vec<u8> {
     let folder = std::env::var_os("HEADWORKS_TEST_POLICIES")
         .expect("HEADWORKS_TEST_POLICIES names the folder with the built policies; `cargo xtask test` sets it");
     let path = Path::new(&folder).join(format!("{name}.wasm"));
@@ -42,7 +42,7 @@ fn load(runtime: &Runtime, name: &str, config: &str) -> Component {
     runtime.load("placement", &shipped(name), config, None).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-fn row(id: u32, running: u32) -> ReplicaRow {
+pub fn row(id: u32, running: u32) -> ReplicaRow {
     ReplicaRow {
         id: ReplicaId(id),
         region: RegionId(0),

@@ -2,17 +2,15 @@
 
 mod slot;
 
-use dispatch::{By, FALLBACK_NAME};
 use policy_api::Health;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ReplicaKind;
-use crate::decisions::Record;
 use crate::fleet::{Peer, Replica};
 use crate::proxy::Proxy;
 use crate::traffic::{Point, Quantiles};
 
-pub(super) use slot::{PoliciesDoc, SlotDoc};
+pub(super) use slot::{PoliciesDoc, SlotDoc, hook_name};
 
 #[derive(Serialize)]
 pub(super) struct FleetDoc {
@@ -209,91 +207,6 @@ impl TrafficDoc {
             e2e_ms: QuantilesDoc::of(&point.e2e_us, 1e3),
             decide_us: QuantilesDoc::of(&point.decide_us, 1.0),
             spans_dropped_total: (proxy.spans.dropped_total)(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct DecisionDoc {
-    id: String,
-    time_ms: u64,
-    trace_id: Option<String>,
-    endpoint: String,
-    model: String,
-    tenant: String,
-    stream: bool,
-    slot: Option<String>,
-    policy: String,
-    policy_version: String,
-    digest: Option<String>,
-    verdict: &'static str,
-    target: Option<String>,
-    reason: Option<String>,
-    decide_us: u32,
-    attempts: u32,
-    faults: Vec<String>,
-    outcome: &'static str,
-    status: Option<u16>,
-    prompt_tokens: Option<u32>,
-    output_tokens: Option<u32>,
-    ttft_ms: Option<f64>,
-    duration_ms: Option<f64>,
-}
-
-impl DecisionDoc {
-    pub fn of(record: Record) -> DecisionDoc {
-        let (slot, policy, policy_version, digest) = match &record.by {
-            By::Policy(author) => {
-                (Some(author.slot.clone()), author.name.clone(), author.version.clone(), Some(author.digest.clone()))
-            }
-            By::Fallback => (None, FALLBACK_NAME.to_owned(), env!("CARGO_PKG_VERSION").to_owned(), None),
-        };
-        let Record {
-            id,
-            time_ms,
-            trace_id,
-            endpoint,
-            model,
-            tenant,
-            stream,
-            by: _,
-            verdict,
-            target,
-            reason,
-            decide_us,
-            attempts,
-            faults,
-            outcome,
-            status,
-            prompt_tokens,
-            output_tokens,
-            ttft_ms,
-            duration_ms,
-        } = record;
-        DecisionDoc {
-            id: format!("{id:x}"),
-            time_ms,
-            trace_id,
-            endpoint,
-            model,
-            tenant,
-            stream,
-            slot,
-            policy,
-            policy_version,
-            digest,
-            verdict,
-            target,
-            reason,
-            decide_us,
-            attempts,
-            faults,
-            outcome: outcome.word(),
-            status,
-            prompt_tokens,
-            output_tokens,
-            ttft_ms,
-            duration_ms,
         }
     }
 }

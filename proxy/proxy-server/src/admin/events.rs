@@ -13,7 +13,8 @@ use openai_api::ErrorBody;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::admin::docs::{DecisionDoc, FleetDoc, PoliciesDoc, TrafficDoc};
+use crate::admin::decisions::DecisionDoc;
+use crate::admin::docs::{FleetDoc, PoliciesDoc, TrafficDoc};
 use crate::admin::{DECISIONS_LIMIT, error};
 use crate::proxy::Proxy;
 

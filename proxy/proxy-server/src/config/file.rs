@@ -14,6 +14,7 @@ use crate::config::policies::{self, PoliciesFile, PolicyFile};
 use crate::config::signing::SigningFile;
 use crate::config::tenants::TenantFile;
 use crate::config::{Config, Limits, Region, Replica, ReplicaKind, Secret, Tenants, TlsFiles};
+use crate::recorder::Recording;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +24,7 @@ pub(super) struct ConfigFile {
     data_url: Option<BaseUrl>,
     #[serde(default)]
     policy_headers: Vec<String>,
+    policy_cache_folder: Option<PathBuf>,
     admin: AdminFile,
     tls: Option<TlsFile>,
     #[serde(default, rename = "replica")]
@@ -42,6 +44,7 @@ pub(super) struct ConfigFile {
     #[serde(default)]
     limits: Limits,
     telemetry: Option<TelemetryFile>,
+    recording: Option<RecordingFile>,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +93,16 @@ struct TelemetryFile {
     sample_ratio: f64,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordingFile {
+    folder: PathBuf,
+    #[serde(default = "recording_bytes")]
+    bytes_max: u64,
+    #[serde(default)]
+    prompts: bool,
+}
+
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum ProtocolFile {
@@ -104,6 +117,10 @@ fn headworks() -> ReplicaKind {
 
 fn ordinary_weight() -> u32 {
     100
+}
+
+fn recording_bytes() -> u64 {
+    256 << 20
 }
 
 fn all() -> f64 {
@@ -136,6 +153,7 @@ impl ConfigFile {
             listen,
             data_url,
             policy_headers,
+            policy_cache_folder,
             admin,
             tls,
             replicas,
@@ -147,6 +165,7 @@ impl ConfigFile {
             signing,
             limits,
             telemetry,
+            recording,
         } = self;
         let region = region.unwrap_or_else(|| "local".to_owned());
         check_name("region", &region)?;
@@ -170,10 +189,12 @@ impl ConfigFile {
             policies: policies::check(policies, folder, &limits)?,
             watch: watch.map(|watched| folder.join(watched)),
             policy_headers: check_headers(policy_headers)?,
+            policy_cache_folder: policy_cache_folder.map(|path| folder.join(path)),
             tenants: Tenants::of(tenants)?,
             oci: oci.check(limits.pull_ms_max, environment)?,
             signing: signing.check()?,
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
+            recording: recording.map(|file| file.check(folder)).transpose()?,
             region,
             regions,
             limits,
@@ -284,6 +305,19 @@ fn check_headers(names: Vec<String>) -> Result<Vec<HeaderName>, Wrong> {
             Err(_) => wrong("policy_headers", format!("names {name:?}, which is not a header's name")),
         })
         .collect()
+}
+
+/// A smaller recording has no room for its components.
+const RECORDING_BYTES_LEAST: u64 = 64 << 10;
+
+impl RecordingFile {
+    fn check(self, folder: &Path) -> Result<Recording, Wrong> {
+        let RecordingFile { folder: to, bytes_max, prompts } = self;
+        if bytes_max < RECORDING_BYTES_LEAST {
+            return wrong("recording.bytes_max", format!("is {bytes_max}; the least is {RECORDING_BYTES_LEAST}"));
+        }
+        Ok(Recording { folder: folder.join(to), bytes_max, prompts })
+    }
 }
 
 impl TelemetryFile {

@@ -66,6 +66,8 @@ pub struct Limits {
     pub policy_fuel_max: Option<u64>,
     /// Events that wait for policies' observe hooks; more are dropped and counted.
     pub events_max: usize,
+    /// Calls of policies that wait to be written into a recording; more are left out of it and counted.
+    pub recording_queue_max: usize,
     /// Spans that wait for export; more are dropped and counted.
     pub spans_max: usize,
     /// Connections on the admin port.
@@ -108,6 +110,7 @@ impl Default for Limits {
             policy_call_ms_max: 5,
             policy_fuel_max: None,
             events_max: 8192,
+            recording_queue_max: 4096,
             spans_max: 8192,
             admin_connections_max: 256,
             admin_streams_max: 32,
@@ -133,7 +136,7 @@ impl Limits {
     }
 
     /// Each bound's key and value, and the least and the most that it may be.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 33] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 34] {
         let Limits {
             body_bytes_max,
             body_ms_max,
@@ -164,6 +167,7 @@ impl Limits {
             policy_call_ms_max,
             policy_fuel_max,
             events_max,
+            recording_queue_max,
             spans_max,
             admin_connections_max,
             admin_streams_max,
@@ -202,6 +206,7 @@ impl Limits {
             ("policy_call_ms_max", policy_call_ms_max.into(), 1, 60_000),
             ("policy_fuel_max", policy_fuel_max.unwrap_or(1), 1, u64::MAX >> 1),
             ("events_max", events_max as u64, 1, COUNT_MAX),
+            ("recording_queue_max", recording_queue_max as u64, 1, COUNT_MAX),
             ("spans_max", spans_max as u64, 1, COUNT_MAX),
             ("admin_connections_max", admin_connections_max as u64, 1, COUNT_MAX),
             ("admin_streams_max", admin_streams_max as u64, 0, COUNT_MAX),

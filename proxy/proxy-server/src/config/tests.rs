@@ -9,6 +9,7 @@ const SOUND: &str = r#"
 region = "us"
 listen = "127.0.0.1:8080"
 policy_headers = ["X-Team"]
+policy_cache_folder = "cache"
 
 [admin]
 listen = "127.0.0.1:8081"
@@ -87,6 +88,7 @@ fn a_sound_file_says_what_it_says() {
     assert_eq!(config.watch.as_deref(), Some(Path::new("/etc/headworks/drafts")));
     assert_eq!(config.limits, Limits { body_bytes_max: 1000, ..Limits::default() });
     assert_eq!(config.policy_headers, ["x-team"]);
+    assert_eq!(config.policy_cache_folder.as_deref(), Some(Path::new("/etc/headworks/cache")));
     let telemetry = config.telemetry().unwrap();
     assert_eq!((telemetry.sample_ratio, telemetry.protocol), (0.5, telemetry::Protocol::Grpc));
 }

@@ -25,7 +25,7 @@ pub(crate) fn admit(
     }
     let began = proxy.clock.now();
     let decision = chain.admit(&Call { now_ms: proxy.clock.now_ms(), facts, fleet: &fleet });
-    journal.admitted(&decision, began.elapsed());
+    journal.admitted(&decision, &fleet, began.elapsed());
     describe_decision(&span, &decision);
     match decision.verdict {
         Entry::Allowed => Ok(()),

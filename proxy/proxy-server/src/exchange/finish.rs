@@ -7,12 +7,12 @@ use dispatch::{Decision, Entry, Target};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use policy_api::{Event, FailureKind, Holds, ReplicaId, RequestFacts, Subject, Usage};
+use policy_api::{Event, FailureKind, FleetView, Holds, ReplicaId, RequestFacts, Subject, Usage};
 use telemetry::{Span, SpanKind, names};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::micros;
-use crate::decisions::{Place, Record};
+use crate::decisions::{CALLS_MAX, Place, Record};
 use crate::exchange::hops::REQUEST_ID;
 use crate::exchange::peek::Seen;
 use crate::exchange::place::Placed;
@@ -147,6 +147,7 @@ impl Journal {
         record.model = facts.model.clone();
         record.tenant = facts.tenant.clone();
         record.stream = facts.stream;
+        record.facts_digest = facts.digest();
         let span = &self.span;
         if !span.is_recorded() {
             return;
@@ -165,21 +166,21 @@ impl Journal {
     }
 
     /// Takes note of an admission; what the admit hooks hold is held until the request ends.
-    pub fn admitted(&mut self, decision: &Decision<Entry>, took: Duration) {
+    pub fn admitted(&mut self, decision: &Decision<Entry>, fleet: &FleetView, took: Duration) {
         self.admitted = decision.words.holds.clone();
-        self.decided(decision, took);
+        self.decided(decision, fleet, took);
     }
 
     /// Takes note of a placement; what the place hooks hold is held until it is placed anew. A held request holds nothing.
-    pub fn placed(&mut self, decision: &Decision<Target>, took: Duration) {
+    pub fn placed(&mut self, decision: &Decision<Target>, fleet: &FleetView, took: Duration) {
         self.placed = match decision.verdict {
             Target::Hold => Holds::default(),
             _ => decision.words.holds.clone(),
         };
-        self.decided(decision, took);
+        self.decided(decision, fleet, took);
     }
 
-    fn decided<V: Verdict>(&mut self, decision: &Decision<V>, took: Duration) {
+    fn decided<V: Verdict>(&mut self, decision: &Decision<V>, fleet: &FleetView, took: Duration) {
         self.asked = true;
         self.proxy.policies.seen(decision);
         if !decision.notes.is_empty() {
@@ -195,7 +196,11 @@ impl Journal {
         }
         self.proxy.metrics.decide.observe(took.as_secs_f64());
         self.record.decide_us = self.record.decide_us.saturating_add(micros(took));
+        let room = CALLS_MAX - self.record.calls.len().min(CALLS_MAX);
+        self.record.calls.extend(decision.calls.iter().take(room).cloned());
         if decision.verdict.ends() {
+            self.record.fleet_version = fleet.version;
+            self.record.is_canary = decision.is_of_canary();
             self.record.by = decision.by.clone();
             self.record.verdict = decision.verdict.word();
             self.record.reason = decision.words.reason.clone();

@@ -124,7 +124,7 @@ impl<'a> Placing<'a> {
         };
         let began = proxy.clock.now();
         let decision = chain.place(&Call { now_ms: proxy.clock.now_ms(), facts, fleet }, tried);
-        journal.placed(&decision, began.elapsed());
+        journal.placed(&decision, fleet, began.elapsed());
         let decision = self.last.insert(decision);
         match &decision.verdict {
             Target::Replica(id) => {

@@ -1,22 +1,27 @@
-//! What the proxy lends its policies: its clock, its log and its metrics.
+//! What the proxy lends its policies: its clock, its log and its metrics. What they do goes to the recorder.
 
+use std::sync::Arc;
+
+use policy_runtime::recording::Record;
 use policy_runtime::{Host, Level};
 use prometheus::{GaugeVec, IntCounterVec};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::recorder::Recorder;
 
 /// The proxy, as policies know it.
 pub(crate) struct PolicyHost {
     clock: Clock,
     counts: IntCounterVec,
     gauges: GaugeVec,
+    recorder: Arc<Recorder>,
 }
 
 impl PolicyHost {
-    pub fn new(clock: Clock, metrics: &Metrics) -> PolicyHost {
-        PolicyHost { clock, counts: metrics.policy_counts.clone(), gauges: metrics.policy_gauges.clone() }
+    pub fn new(clock: Clock, metrics: &Metrics, recorder: Arc<Recorder>) -> PolicyHost {
+        PolicyHost { clock, counts: metrics.policy_counts.clone(), gauges: metrics.policy_gauges.clone(), recorder }
     }
 }
 
@@ -42,6 +47,14 @@ impl Host for PolicyHost {
         self.gauges.with_label_values(&[slot, name]).set(value);
     }
 
+    fn recording(&self) -> u64 {
+        self.recorder.recording()
+    }
+
+    fn record(&self, record: Record) {
+        self.recorder.record(record);
+    }
+
     /// The worker's other tasks go on on another thread meanwhile. A runtime of one thread has none to hand them to.
     fn wait(&self, wait: &mut dyn FnMut()) {
         let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
@@ -54,14 +67,13 @@ impl Host for PolicyHost {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::mpsc;
     use std::time::Duration;
 
     use super::*;
 
     fn host() -> PolicyHost {
-        PolicyHost::new(Clock::start(), &Metrics::new())
+        PolicyHost::new(Clock::start(), &Metrics::new(), Arc::new(Recorder::new(1)))
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -1,6 +1,6 @@
-"""Makes a component of a policy's module: `build.py FOLDER ENTRY PATHS WIT OUT`. Prints the hooks it exports.
+"""Makes a component of a policy's module: `build.py FOLDER ENTRY SDK WIT OUT`. Prints the hooks it exports.
 
-FOLDER/ENTRY is the author's module, PATHS where it finds its imports, WIT a folder with the contract. An error of the
+FOLDER/ENTRY is the author's module, SDK the folder with headworks_policy, WIT one with the contract. An error of the
 author's is one short text on stderr and exit code 1.
 """
 
@@ -28,8 +28,8 @@ GLUE = "headworks_component"
 PROGRAM = "import sys, componentize_py; sys.argv[0] = 'componentize-py'; sys.exit(componentize_py.script())"
 
 
-def main(folder: str, entry: str, paths: str, wit: str, out: str) -> None:
-    places = [folder, *filter(None, paths.split(os.pathsep))]
+def main(folder: str, entry: str, sdk: str, wit: str, out: str) -> None:
+    places = [folder, sdk]
     module = entry[: -len(".py")]
     hooks = hooks_of(module, places)
     with tempfile.TemporaryDirectory(prefix="headworks-policy-") as room:
@@ -84,10 +84,14 @@ def componentize(room: str, places: list, out: str) -> None:
         raise SystemExit(f"componentize-py: {done.stdout.strip()}")
 
 
-def said(error: BaseException, folder: str) -> str:
+def said(error: BaseException, folder: str, sdk: str) -> str:
     """What went wrong, and where in the author's files."""
+
+    def is_below(file: str, place: str) -> bool:
+        return os.path.abspath(file).startswith(os.path.abspath(place) + os.sep)
+
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if os.path.abspath(frame.filename).startswith(os.path.abspath(folder) + os.sep)]
+    own = [frame for frame in frames if is_below(frame.filename, folder) and not is_below(frame.filename, sdk)]
     place = f"{os.path.relpath(own[-1].filename, folder)}:{own[-1].lineno}: " if own else ""
     return place + "".join(traceback.format_exception_only(type(error), error)).strip()
 
@@ -96,4 +100,4 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except Exception as error:
-        sys.exit(said(error, sys.argv[1]))
+        sys.exit(said(error, sys.argv[1], sys.argv[3]))

@@ -2,14 +2,19 @@
 
 use guest_build::{Language, WIT};
 
-const RUST: [(&str, &str); 9] = [
+const RUST: [(&str, &str); 14] = [
     ("sdk/rust/Cargo.toml", include_str!("../../../rust/Cargo.toml")),
     ("sdk/rust/README.md", include_str!("../../../rust/README.md")),
     ("sdk/rust/src/bindings.rs", include_str!("../../../rust/src/bindings.rs")),
+    ("sdk/rust/src/choose.rs", include_str!("../../../rust/src/choose.rs")),
     ("sdk/rust/src/export.rs", include_str!("../../../rust/src/export.rs")),
     ("sdk/rust/src/fleet.rs", include_str!("../../../rust/src/fleet.rs")),
+    ("sdk/rust/src/hash.rs", include_str!("../../../rust/src/hash.rs")),
     ("sdk/rust/src/hooks.rs", include_str!("../../../rust/src/hooks.rs")),
     ("sdk/rust/src/lib.rs", include_str!("../../../rust/src/lib.rs")),
+    ("sdk/rust/src/prefix.rs", include_str!("../../../rust/src/prefix.rs")),
+    ("sdk/rust/src/reason.rs", include_str!("../../../rust/src/reason.rs")),
+    ("sdk/rust/src/refuse.rs", include_str!("../../../rust/src/refuse.rs")),
     ("sdk/rust/src/request.rs", include_str!("../../../rust/src/request.rs")),
     ("sdk/rust/src/senses.rs", include_str!("../../../rust/src/senses.rs")),
 ];

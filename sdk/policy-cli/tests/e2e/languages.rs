@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use policy_api::{Hook, Placement, Policy, PolicyFault};
 
-use crate::author::{Room, chosen, edit, load, place};
+use crate::author::{Room, chosen, edit, load, place, policy, text};
 
 /// The policy that was scaffolded decides, and with `broken` in it a request for the model `bad` costs that call alone.
 #[track_caller]
@@ -59,6 +59,17 @@ fn a_new_policy_in_python() {
         ],
         "ValueError: boom (policy.py:13 in place)",
     );
+}
+
+/// The tables that come with it hold, by the verb that an author is told of.
+#[test]
+fn a_new_policys_own_tests_pass() {
+    let room = Room::new();
+    let folder = room.scaffold("first-idle", "rust");
+    policy(&["build", text(&folder)]).unwrap();
+    let (component, tests) = (folder.join("policy.wasm"), folder.join("tests"));
+    policy(&["check", text(&component)]).unwrap();
+    policy(&["test", text(&tests), "--policy", text(&component)]).unwrap();
 }
 
 fn example(path: &str) -> PathBuf {

@@ -19,7 +19,7 @@ fn in_typescript() {
         "ts",
         "policy.ts",
         ["fleet.id[idlest]", "fleet.ids[idlest]"],
-        &["policy.ts(18,", "Property 'ids' does not exist"],
+        &["policy.ts(17,", "Property 'ids' does not exist"],
     );
     check("ts", "policy.ts", ["name: 'slip'", "name: 'two words'"], &["definePolicy: `name` must be 1 to 64 letters"]);
     check(
@@ -33,7 +33,7 @@ fn in_typescript() {
 #[test]
 fn in_python() {
     check("python", "policy.py", ["return Placement.PASS", "retrun Placement.PASS"], &["policy.py", "SyntaxError"]);
-    check("python", "policy.py", ["mode = \"pooled\"", "mode = \"solo\""], &["policy.py:25: ValueError", "not 'solo'"]);
+    check("python", "policy.py", ["mode = \"pooled\"", "mode = \"solo\""], &["policy.py:24: ValueError", "not 'solo'"]);
     check("python", "policy.py", ["\nexport(Slip)", ""], &["the module must call `export(YourPolicy)`"]);
 }
 

@@ -87,29 +87,18 @@ impl World<'_> {
     /// The client has its answer, or its refusal: it asks its next question, or another client takes its place.
     pub(super) fn answered(&mut self, request: usize) {
         let Request { talk, output_tokens, outcome, .. } = self.requests[request];
-        let Talked { think_us } = self.goes_on(request, talk, output_tokens, outcome);
-        self.requests_left -= 1;
-        match think_us {
-            Some(think_us) => self.events.after(think_us, Happening::Asks { talk }),
-            None if self.scenario.simulate.conversations_per_s.is_none() && self.talk_next < self.talks.len() => {
-                self.events.after(0, Happening::Asks { talk: self.talk_next });
-                self.talk_next += 1;
-            }
-            None => {}
-        }
-    }
-
-    fn goes_on(&mut self, request: usize, talk: usize, output_tokens: u32, outcome: Option<Ending>) -> Talked {
-        let talk = &mut self.talks[talk];
         if let Some(Ending::Finished { .. }) = outcome {
-            talk.history.extend(text::answer(request as u64, output_tokens));
+            self.talks[talk].history.extend(text::answer(request as u64, output_tokens));
         }
-        talk.turn += 1;
-        Talked { think_us: talk.conversation.turns.get(talk.turn).map(|turn| turn.think_us) }
+        self.talks[talk].turn += 1;
+        self.requests_left -= 1;
+        let Talk { conversation, turn, .. } = &self.talks[talk];
+        let closed_loop = self.scenario.simulate.conversations_per_s.is_none();
+        if let Some(next) = conversation.turns.get(*turn) {
+            self.events.after(next.think_us, Happening::Asks { talk });
+        } else if closed_loop && self.talk_next < self.talks.len() {
+            self.events.after(0, Happening::Asks { talk: self.talk_next });
+            self.talk_next += 1;
+        }
     }
-}
-
-/// How a conversation goes on: after so long, or not at all.
-struct Talked {
-    think_us: Option<u64>,
 }

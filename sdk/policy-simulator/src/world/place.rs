@@ -135,20 +135,37 @@ impl World<'_> {
     /// Hands a request to another region's proxy, which has books of its own.
     fn hands_on(&mut self, request: usize, region: RegionId) {
         let leg = self.leg(request);
+        let RequestFacts {
+            id,
+            endpoint,
+            model,
+            tenant,
+            session,
+            priority,
+            prompt_tokens_estimate,
+            output_tokens_max,
+            stream,
+            hop,
+            prompt,
+            tokens,
+            headers,
+            block_hashes,
+        } = &*leg.facts;
         let facts = RequestFacts {
-            id: leg.facts.id,
-            endpoint: leg.facts.endpoint.clone(),
-            model: leg.facts.model.clone(),
-            tenant: leg.facts.tenant.clone(),
-            session: leg.facts.session.clone(),
-            hop: leg.facts.hop + 1,
-            prompt: leg.facts.prompt.clone(),
-            ..RequestFacts {
-                prompt_tokens_estimate: leg.facts.prompt_tokens_estimate,
-                output_tokens_max: leg.facts.output_tokens_max,
-                stream: leg.facts.stream,
-                ..RequestFacts::default()
-            }
+            id: *id,
+            endpoint: endpoint.clone(),
+            model: model.clone(),
+            tenant: tenant.clone(),
+            session: session.clone(),
+            priority: *priority,
+            prompt_tokens_estimate: *prompt_tokens_estimate,
+            output_tokens_max: *output_tokens_max,
+            stream: *stream,
+            hop: hop + 1,
+            prompt: prompt.clone(),
+            tokens: tokens.clone(),
+            headers: headers.clone(),
+            block_hashes: block_hashes.clone(),
         };
         let proxy = leg.proxy;
         let other = self.proxies[proxy].peer(region);

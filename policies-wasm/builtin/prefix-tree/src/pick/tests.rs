@@ -9,7 +9,7 @@ use super::*;
 #[track_caller]
 fn check(config: &str, rows: &[(u32, u32)], expected: (u32, &str)) {
     let pick = pick_in(config, &fleet_of(rows), 16, |_| 0).unwrap();
-    assert_eq!((pick.id, pick.why(16).as_str()), expected);
+    assert_eq!((pick.id, &*pick.why(16)), expected);
 }
 
 fn fleet_of(rows: &[(u32, u32)]) -> Vec<(Replica, u32)> {
@@ -79,7 +79,7 @@ fn aibrix_keeps_within_a_standard_deviation() {
 #[test]
 fn a_short_prompt_goes_by_load() {
     let pick = pick_in(BLOCK, &fleet_of(&[(2, 0), (1, 0)]), 0, |_| 0).unwrap();
-    assert_eq!(pick.why(0), "1 has the least load 1: no match, at most 0 of 0 blocks");
+    assert_eq!(&*pick.why(0), "1 has the least load 1: no match, at most 0 of 0 blocks");
 }
 
 #[test]

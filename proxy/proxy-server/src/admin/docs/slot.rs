@@ -195,7 +195,7 @@ impl EntryDoc {
     }
 }
 
-fn hook_name(hook: &Hook) -> &'static str {
+pub(in crate::admin) fn hook_name(hook: &Hook) -> &'static str {
     match hook {
         Hook::Configure => "configure",
         Hook::Admit => "admit",

@@ -48,6 +48,11 @@ fn everything_there_is_can_be_said() {
 }
 
 #[test]
+fn the_tests_of_a_new_policy_can_be_read() {
+    assert_eq!(TestFile::parse(include_str!("../../../templates/example.toml")).unwrap().tests.len(), 3);
+}
+
+#[test]
 fn a_test_needs_a_name_and_an_expectation_only() {
     let file = TestFile::parse("[[test]]\nname = \"n\"\nexpect = { allow = true }").unwrap();
     let test = &file.tests[0];

@@ -1,0 +1,36 @@
+//! `cargo xtask bench SUBJECT`: builds what is measured, optimised, and measures it.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+
+use crate::{
+    policies,
+    shell::{self, cargo, step},
+};
+
+/// What can be measured.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Subject {
+    /// Decisions of the shipped policies beside native Rust, loads, memory
+    Policy,
+}
+
+/// Measures one subject.
+pub(crate) fn run(root: &Path, subject: Subject) -> anyhow::Result<()> {
+    match subject {
+        Subject::Policy => policy(root),
+    }
+}
+
+fn policy(root: &Path) -> anyhow::Result<()> {
+    eprint!("{}", policies::build(root)?);
+    step("building the benchmark; the first time that takes minutes");
+    let rows = root.join("target/bench/policy.json");
+    let mut bench = cargo(root);
+    bench.args(["bench", "--quiet", "--workspace", "--bench", "policy"]);
+    bench.env("HEADWORKS_TEST_POLICIES", root.join(policies::DIST)).env("HEADWORKS_BENCH_JSON", &rows);
+    shell::run(&mut bench)?;
+    step(&format!("the rows are in {}", rows.display()));
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Begins and ends recordings, and says how far one is.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use openai_api::ErrorBody;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::error;
+use crate::proxy::Proxy;
+use crate::recorder::{Progress, RecorderError};
+
+#[derive(Serialize)]
+struct RecordingDoc {
+    on: bool,
+    file: Option<String>,
+    prompts: bool,
+    bytes: u64,
+    bytes_max: u64,
+    calls: u64,
+    dropped: u64,
+}
+
+/// What is wanted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    on: bool,
+    prompts: Option<bool>,
+}
+
+impl RecordingDoc {
+    fn of(proxy: &Proxy) -> RecordingDoc {
+        let Progress { file, prompts, bytes, bytes_max, calls, dropped } = proxy.recorder.progress();
+        let configured = proxy.recording.as_ref();
+        RecordingDoc {
+            on: proxy.recorder.is_on(),
+            bytes_max: if file.is_some() { bytes_max } else { configured.map_or(0, |to| to.bytes_max) },
+            prompts: if file.is_some() { prompts } else { configured.is_some_and(|to| to.prompts) },
+            file: file.map(|file| file.display().to_string()),
+            bytes,
+            calls,
+            dropped,
+        }
+    }
+}
+
+pub(super) async fn show(State(proxy): State<Arc<Proxy>>) -> Response {
+    Json(RecordingDoc::of(&proxy)).into_response()
+}
+
+pub(super) async fn change(State(proxy): State<Arc<Proxy>>, body: Bytes) -> Response {
+    let Wanted { on, prompts } = match serde_json::from_slice(&body) {
+        Ok(wanted) => wanted,
+        Err(wrong) => {
+            let message = format!(
+                "the body must be {{\"on\":true}}, {{\"on\":true,\"prompts\":true}} or {{\"on\":false}}: {wrong}"
+            );
+            return error(StatusCode::BAD_REQUEST, ErrorBody::invalid_request(message).code("bad_recording"));
+        }
+    };
+    if !on {
+        proxy.recorder.end().await;
+        return Json(RecordingDoc::of(&proxy)).into_response();
+    }
+    let (to, limits, now) = (proxy.recording.as_ref(), proxy.policies.runtime().limits(), proxy.clock.now_unix_ms());
+    match proxy.recorder.begin(to, prompts, limits, now).await {
+        Ok(()) => Json(RecordingDoc::of(&proxy)).into_response(),
+        Err(refused) => {
+            let (status, code) = meaning(&refused);
+            error(status, ErrorBody::invalid_request(refused.to_string()).code(code))
+        }
+    }
+}
+
+fn meaning(refused: &RecorderError) -> (StatusCode, &'static str) {
+    match refused {
+        RecorderError::NoFolder => (StatusCode::CONFLICT, "no_recording_folder"),
+        RecorderError::AlreadyOn => (StatusCode::CONFLICT, "already_recording"),
+        RecorderError::Write { .. } | RecorderError::Read { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "recording_failed")
+        }
+        RecorderError::Ended => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+    }
+}

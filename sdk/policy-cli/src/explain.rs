@@ -1,0 +1,200 @@
+//! `headworks policy explain`: one decision once more, with what its policies saw, asked, were told and answered.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufReader, Cursor};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use policy_api::{FleetView, RequestFacts};
+use policy_runtime::recording::{Ask, Heard, Look, Recording, Told, excerpt};
+use policy_runtime::replay::{Explained, NotReplayed, Options, explain, verdict_words};
+
+use crate::admin::AdminArgs;
+use crate::check::hook_word;
+use crate::replay::short;
+
+/// What to explain.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The decision's id, as the dashboard and the admin API show it
+    #[arg(value_name = "ID")]
+    id: String,
+    /// A recording that has the decision; without it the proxy is asked, which must record or have recorded
+    #[arg(long, value_name = "FILE")]
+    recording: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// Rows of a fleet that are shown.
+const ROWS_MAX: usize = 64;
+/// Bytes of a prompt that are shown.
+const PROMPT_BYTES_SHOWN: usize = 200;
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let Args { id, recording, admin } = args;
+    let request = u64::from_str_radix(id, 16)
+        .with_context(|| format!("{id:?} is no decision's id: it is hexadecimal, as the decision log shows it"))?;
+    let lines = match recording {
+        None => admin.connect()?.get_bytes(&format!("/admin/v1/decisions/{request:x}/replay"))?,
+        Some(path) => {
+            let file = File::open(path).with_context(|| format!("open the recording {}", path.display()))?;
+            let mut lines = Vec::new();
+            let read = excerpt(BufReader::new(file), request, &mut lines);
+            if read.with_context(|| format!("read {}", path.display()))? == 0 {
+                bail!("{} has no decision {id}", path.display());
+            }
+            lines
+        }
+    };
+    if admin.json {
+        io::Write::write_all(&mut io::stdout(), &lines).context("print the decision's calls")?;
+        return Ok(());
+    }
+    let recording = Recording::read(Cursor::new(lines)).context("read the decision's calls")?;
+    let calls = explain(&recording, request, &Options::default()).context("make the decision's calls again")?;
+    print!("{}", as_text(id, &calls));
+    Ok(())
+}
+
+fn as_text(id: &str, calls: &[Explained]) -> String {
+    let mut text = format!("decision {id}, {} calls\n", calls.len());
+    for call in calls {
+        text.push('\n');
+        explain_call(&mut text, call);
+    }
+    text
+}
+
+fn explain_call(text: &mut String, explained: &Explained) {
+    let Explained { policy, call, facts, has_prompt, fleet, track, fuel, outcome } = explained;
+    let mut line = |indent: usize, name: &str, value: &str| {
+        writeln!(text, "{:indent$}{name:<13} {value}", "").expect("a String takes everything");
+    };
+    let who = format!("{} {}, {}", policy.name, policy.version, short(&policy.digest));
+    line(0, &format!("{} {}:", policy.slot, hook_word(call.hook)), &who);
+    line(2, "configured", &policy.config);
+    line(2, "at", &format!("{} ms of the proxy's clock", call.now_ms));
+    for look in track.looked.list() {
+        if let Some(value) = fact_words(look, facts, *has_prompt) {
+            line(2, &look.name()["request.".len()..], &value);
+        }
+    }
+    for row in fleet_rows(track.looked.list(), fleet) {
+        line(2, "", &row);
+    }
+    for Heard { ask, told } in track.heard.iter().filter(|heard| heard.ask != Ask::FleetVersion) {
+        match told {
+            Told::Nothing => line(2, "it says", &ask.to_string()),
+            told => line(2, "it asks", &format!("{ask} -> {told}")),
+        }
+    }
+    if let Some(reason) = &call.answer.reason {
+        line(2, "reason", reason);
+    }
+    for (name, value) in &call.answer.attributes {
+        line(2, "attribute", &format!("{name} = {value}"));
+    }
+    for (name, value) in &call.answer.headers {
+        line(2, "header", &format!("{name}: {value}"));
+    }
+    line(2, "verdict", &verdict_words(&call.answer.said));
+    let fuel = fuel.map(|fuel| format!(", {fuel} fuel when made again")).unwrap_or_default();
+    line(2, "cost", &format!("{} ns{fuel}", call.ns));
+    line(2, "again", &outcome_words(outcome));
+}
+
+fn outcome_words(outcome: &Result<Option<String>, NotReplayed>) -> String {
+    match outcome {
+        Ok(None) => "the same, bit for bit".to_owned(),
+        Ok(Some(why)) => format!("otherwise: {why}"),
+        Err(why) => format!("not made again: {why}"),
+    }
+}
+
+/// A fact of the request that the policy looked at.
+fn fact_words(look: Look, facts: &RequestFacts, has_prompt: bool) -> Option<String> {
+    let not_recorded = || "not recorded".to_owned();
+    Some(match look {
+        Look::RequestId => format!("{:x}", facts.id),
+        Look::Endpoint => facts.endpoint.clone(),
+        Look::Model => facts.model.clone(),
+        Look::Tenant => facts.tenant.clone(),
+        Look::Session => facts.session.clone().unwrap_or_else(|| "none".to_owned()),
+        Look::Priority => facts.priority.to_string(),
+        Look::PromptTokens => facts.prompt_tokens_estimate.to_string(),
+        Look::OutputTokens => facts.output_tokens_max.to_string(),
+        Look::Stream => facts.stream.to_string(),
+        Look::Hop => facts.hop.to_string(),
+        Look::PromptBytes => facts.prompt.len().to_string(),
+        Look::Prompt if has_prompt => {
+            let shown = &facts.prompt[..facts.prompt.len().min(PROMPT_BYTES_SHOWN)];
+            format!("{:?}", String::from_utf8_lossy(shown))
+        }
+        Look::Tokens if has_prompt => format!("{} ids", facts.tokens.len()),
+        Look::Prompt | Look::Tokens => not_recorded(),
+        Look::BlockHashes => format!("{} of them", facts.block_hashes().len()),
+        Look::Headers => {
+            let headers: Vec<String> = facts.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            if headers.is_empty() { "none".to_owned() } else { headers.join(", ") }
+        }
+        _ => return None,
+    })
+}
+
+/// The columns that the policy looked at, as a table: those of the replicas, then those of the regions.
+fn fleet_rows(looks: impl Iterator<Item = Look>, fleet: &FleetView) -> Vec<String> {
+    let (mut replicas, mut regions) = (Vec::new(), Vec::new());
+    for look in looks {
+        let Some(column) = column(look, fleet) else { continue };
+        let (kind, name) = look.name().split_once('.').unwrap_or_default();
+        if kind == "fleet" { replicas.push((name, column)) } else { regions.push((name, column)) }
+    }
+    [("replica", replicas), ("region", regions)].into_iter().flat_map(|(kind, columns)| table(kind, &columns)).collect()
+}
+
+fn table(kind: &str, columns: &[(&str, &[u32])]) -> Vec<String> {
+    let Some((_, first)) = columns.first() else { return Vec::new() };
+    let cell = |text: &str, name: &str| format!("{text:>width$}", width = name.len().max(6));
+    let row = |cells: Vec<String>| cells.join("  ");
+    let mut rows = vec![format!("{kind:<8}{}", row(columns.iter().map(|(name, _)| cell(name, name)).collect()))];
+    for at in 0..first.len().min(ROWS_MAX) {
+        let cells = columns.iter().map(|(name, column)| cell(&column[at].to_string(), name)).collect();
+        rows.push(format!("{:<8}{}", at + 1, row(cells)));
+    }
+    if first.len() > ROWS_MAX {
+        rows.push(format!("… and {} more", first.len() - ROWS_MAX));
+    }
+    rows
+}
+
+fn column(look: Look, fleet: &FleetView) -> Option<&[u32]> {
+    Some(match look {
+        Look::FleetId => &fleet.id,
+        Look::FleetRegion => &fleet.region,
+        Look::FleetRunning => &fleet.running,
+        Look::FleetWaiting => &fleet.waiting,
+        Look::FleetKvBlocksUsed => &fleet.kv_blocks_used,
+        Look::FleetKvBlocksTotal => &fleet.kv_blocks_total,
+        Look::FleetPrefixHitPermille => &fleet.prefix_hit_permille,
+        Look::FleetHealth => &fleet.health,
+        Look::FleetDraining => &fleet.draining,
+        Look::FleetRole => &fleet.role,
+        Look::FleetAgeMs => &fleet.age_ms,
+        Look::FleetTtftUs => &fleet.ttft_us,
+        Look::FleetTpotUs => &fleet.tpot_us,
+        Look::FleetWeight => &fleet.weight,
+        Look::FleetPrefillTokens => &fleet.prefill_tokens,
+        Look::RegionId => &fleet.regions.id,
+        Look::RegionLocal => &fleet.regions.local,
+        Look::RegionAvailable => &fleet.regions.available,
+        Look::RegionQueue => &fleet.regions.queue,
+        Look::RegionRttUs => &fleet.regions.rtt_us,
+        Look::RegionAgeMs => &fleet.regions.age_ms,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;
