@@ -3,11 +3,9 @@
 use std::path::Path;
 
 use clap::ValueEnum;
+use guest_build::shell::{self, cargo, step};
 
-use crate::{
-    policies,
-    shell::{self, cargo, step},
-};
+use crate::policies;
 
 /// What can be measured.
 #[derive(Clone, Copy, ValueEnum)]
