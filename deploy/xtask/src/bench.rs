@@ -4,8 +4,9 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-use crate::policies;
 use guest_build::shell::{self, cargo, step};
+
+use crate::policies;
 
 /// What can be measured.
 #[derive(Clone, Copy, ValueEnum)]

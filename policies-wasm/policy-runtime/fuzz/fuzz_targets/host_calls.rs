@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use policy_fuzz::cases::HostCalls;
 
-static CALLS: LazyLock<HostCalls> = LazyLock::new(HostCalls::new);
+static CALLS: LazyLock<HostCalls> = LazyLock::new(HostCalls::start);
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     CALLS.run(input);

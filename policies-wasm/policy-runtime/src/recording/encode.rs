@@ -88,6 +88,11 @@ impl Encoder {
         self.calls
     }
 
+    /// Says that the lines made since there were so many calls were not written after all.
+    pub fn take_back(&mut self, calls: u64) {
+        self.calls = calls;
+    }
+
     fn start(&mut self, start: Start, out: &mut Vec<u8>) {
         let Start { who, instance, now_ms, configure, inherited } = start;
         let policy = self.policy(&who, out);

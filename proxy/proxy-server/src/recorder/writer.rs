@@ -88,6 +88,7 @@ impl Writer {
     fn write(&mut self, record: policy_runtime::recording::Record) {
         let Some(open) = &mut self.open else { return };
         let dropped = self.recorder.dropped.swap(0, Ordering::Relaxed);
+        let calls = open.encoder.calls();
         let mut lines = Vec::new();
         if dropped > 0 {
             lines.extend(open.encoder.gap(dropped));
@@ -97,6 +98,7 @@ impl Writer {
         }
         lines.extend(open.encoder.encode(record));
         if open.bytes + lines.len() as u64 + END_BYTES > open.bytes_max {
+            open.encoder.take_back(calls);
             self.recorder.recording.store(0, Ordering::Relaxed);
             tracing::warn!("the recording is full (`recording.bytes_max`) and has ended");
             self.end(EndReason::Full);

@@ -41,7 +41,9 @@ try {
 /** Runs the module as a test would, to learn which hooks it has and whether the SDK takes it. */
 async function hooksOf() {
   const outfile = join(room, 'described.mjs');
-  await bundle(`export { default } from ${JSON.stringify(join(folder, entry))};`, outfile, 'node', []);
+  const module = JSON.stringify(join(folder, entry));
+  // Not `export { default }`: the bundler has a sentence of its own for a module without one.
+  await bundle(`import * as module from ${module};\nexport default module.default;`, outfile, 'node', []);
   const { default: policy } = await import(pathToFileURL(outfile));
   if (!Array.isArray(policy?.hooks)) {
     throw new Error(`${entry} must \`export default definePolicy({ … })\``);

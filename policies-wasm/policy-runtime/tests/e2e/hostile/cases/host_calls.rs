@@ -15,8 +15,7 @@ pub struct HostCalls {
 }
 
 impl HostCalls {
-    #[expect(clippy::new_without_default, reason = "it compiles a guest, which no default should")]
-    pub fn new() -> HostCalls {
+    pub fn start() -> HostCalls {
         let runtime = runtime();
         let guest = runtime.load(SLOT, &guest::component(), "", None).expect("the guest is sound");
         HostCalls { runtime, guest }
