@@ -3,9 +3,13 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-
 use guest_build::shell::{self, cargo, step};
 
+<<<<<<< HEAD
+use guest_build::shell::{self, cargo, step};
+
+=======
+>>>>>>> c-speed
 use crate::policies;
 
 /// What can be measured.
