@@ -1,4 +1,4 @@
-//! Hot swaps under fire: `cargo bench -p headworks -p proxy-server --bench swap`.
+//! Hot swaps under fire: `cargo xtask bench swap`.
 //!
 //! Clients ask as fast as they are answered, first undisturbed, then while components are uploaded one after another.
 //! Prints what requests took before and meanwhile and writes target/bench/swap.json. A policy counts with the host, a
