@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(
             table,
             "case            component       native  ratio       target  met\n\
-             round-robin      0.457 µs     0.046 µs  10.01     0.500 µs  yes\n\
+             round-robin      0.457 µs     0.046 µs  10.02     0.500 µs  yes\n\
              memory          412.0 KiB            -      -            -  \n"
         );
     }

@@ -184,7 +184,7 @@ mod tests {
     fn a_prompt_goes_where_it_went_before() {
         let (policy, fleet) = (prefix_tree(100_000), scenes::fleet(1, 16));
         let requests = scenes::hashed_requests(64);
-        let mut place = |at: usize| {
+        let place = |at: usize| {
             let answer = policy.place(&Call { now_ms: 0, facts: &requests[at], fleet: &fleet }).unwrap();
             (answer.verdict, answer.words.reason.unwrap())
         };
