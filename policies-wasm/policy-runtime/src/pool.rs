@@ -57,6 +57,7 @@ pub struct Instances {
 struct Corner(Mutex<Option<Box<Instance>>>);
 
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "an instance moves between corners and shelf as a pointer")]
 struct Shelf {
     idle: Vec<Box<Instance>>,
     /// Idle, in corners too, lent, and being made.

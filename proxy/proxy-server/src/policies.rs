@@ -68,6 +68,7 @@ pub(crate) struct Turn(#[expect(dead_code, reason = "held, not read")] OwnedMute
 
 impl Policies {
     /// Loads what the configuration names. Blocking.
+    #[expect(clippy::too_many_arguments, reason = "each is another part of the process, of a type of its own")]
     pub fn start(
         slots: &[PolicySlot],
         sources: &Sources,

@@ -1,4 +1,5 @@
 //! Registries that lie, stall and flood: each ends in one sentence, and none is read further than it may be.
+#![expect(clippy::unwrap_used, clippy::type_complexity, reason = "a test panics, and says on the spot what it takes")]
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};

@@ -156,7 +156,7 @@ fn some_steps() -> Vec<Step> {
         blocks: (request % 5) as usize,
         loads: [3, (request % 7) as u32, 5, (request * 3 % 8) as u32],
         later_ms: 100,
-        ends: request % 2 == 0,
+        ends: request.is_multiple_of(2),
     };
     (0..40).map(step).collect()
 }

@@ -102,6 +102,7 @@ pub(super) struct Replica {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "they are the words of the tables")]
 enum Healthy {
     Unknown,
     #[default]

@@ -30,7 +30,8 @@ pub(super) fn failure_of(test: &Test, policy: Arc<dyn Policy>, host: &VirtualHos
     if !policy.describe().has(has) {
         return Some(format!("the policy has no {} hook", hook.word()));
     }
-    if !(test.observe.is_empty() && test.observe_between.is_empty()) && !policy.describe().has(Hook::Observe) {
+    let tells_events = !test.observe.is_empty() || !test.observe_between.is_empty();
+    if tells_events && !policy.describe().has(Hook::Observe) {
         return Some("the policy has no observe hook to tell events to".to_owned());
     }
     let calls = test.calls();

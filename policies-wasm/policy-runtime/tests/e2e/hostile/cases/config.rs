@@ -69,7 +69,7 @@ fn value(schema: &Value, input: &mut Bytes<'_>, depth: usize) -> Value {
         }
         Some("integer") => json!([0, 1, 2, 1000, i64::from(u32::MAX), i64::MIN, -1][input.below(7)]),
         Some("number") => json!([0.0, 0.5, 1.0, -1.0, 1e300, 5e-324, -0.0][input.below(7)]),
-        Some("boolean") => json!(input.byte() % 2 == 0),
+        Some("boolean") => json!(input.byte().is_multiple_of(2)),
         Some("string") => json!(["", "x", "round-robin", "\u{0}", "\u{10ffff}"][input.below(5)]),
         _ => stray(input),
     }
@@ -78,7 +78,7 @@ fn value(schema: &Value, input: &mut Bytes<'_>, depth: usize) -> Value {
 fn object(schema: &Value, input: &mut Bytes<'_>, depth: usize) -> Value {
     let mut object = Map::new();
     for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
-        if input.byte() % 3 != 0 {
+        if !input.byte().is_multiple_of(3) {
             object.insert(name.clone(), value(schema, input, depth - 1));
         }
     }
