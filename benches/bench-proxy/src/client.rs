@@ -5,6 +5,7 @@ mod idle;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -20,8 +21,10 @@ pub use idle::Idle;
 const READ_BYTES: usize = 128 << 10;
 /// Latencies beyond this count as this.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
-/// Connections from one loopback address: there are about 28,000 ports, and some are others'.
-const CONNECTIONS_PER_SOURCE: usize = 10_000;
+/// Connections from one loopback address: there are about 28,000 ports, and those just closed are not free for a minute.
+const CONNECTIONS_PER_SOURCE: usize = 5_000;
+/// Opened since the program began.
+static OPENED: AtomicUsize = AtomicUsize::new(0);
 
 /// What is sent where, and how long.
 pub struct Load<'a> {
@@ -104,12 +107,18 @@ pub fn drive(load: &Load<'_>, requests: &mut Requests, mut at: impl FnMut(Moment
 fn connect(targets: &[SocketAddr], index: usize) -> anyhow::Result<std::net::TcpStream> {
     let target = targets[index % targets.len()];
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).context("make a socket")?;
-    let source = u8::try_from(2 + index / CONNECTIONS_PER_SOURCE).context("too many connections")?;
-    let source = SocketAddr::from(([127, 0, 0, source], 0));
+    let source = source(OPENED.fetch_add(1, Ordering::Relaxed));
     socket.bind(&source.into()).with_context(|| format!("bind {source}"))?;
     socket.connect(&target.into()).with_context(|| format!("connect to {target}, connection {index}"))?;
     socket.set_tcp_nodelay(true)?;
     Ok(socket.into())
+}
+
+/// Where the next connection comes from: another of the loopback's addresses for every few thousand.
+fn source(opened: usize) -> SocketAddr {
+    let address = (opened / CONNECTIONS_PER_SOURCE) % (250 * 250);
+    let byte = |number: usize| u8::try_from(number % 250).expect("less than 250");
+    SocketAddr::from(([127, 1 + byte(address / 250), byte(address), 1], 0))
 }
 
 struct Driver<'a> {
@@ -179,5 +188,19 @@ impl<'a> Driver<'a> {
 
     fn send(&mut self, slot: usize, requests: &mut Requests) {
         self.connections[slot].send(|out| requests.next_into(out));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_never_run_out() {
+        let address = |opened| source(opened).ip().to_string();
+        assert_eq!(address(0), "127.1.0.1");
+        assert_eq!(address(5_000), "127.1.1.1");
+        assert_eq!(address(5_000 * 251), "127.2.1.1");
+        assert_eq!(address(5_000 * 250 * 250), "127.1.0.1");
     }
 }

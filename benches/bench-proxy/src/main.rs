@@ -58,7 +58,7 @@ struct Flags {
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u16).range(1..))]
     soak: Option<u16>,
     /// Ours
-    #[arg(long, value_name = "FILE", default_value = "target/release/headworks")]
+    #[arg(long, value_name = "FILE", default_value = "target/release/headworks", env = "HEADWORKS_BENCH_PROGRAM")]
     headworks: PathBuf,
     /// Where prefix-tree.wasm and round-robin.wasm are
     #[arg(long, value_name = "FOLDER", default_value = "policies-wasm/dist")]

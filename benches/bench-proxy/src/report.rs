@@ -239,15 +239,16 @@ fn verdict(row: &Row) -> String {
 /// Every target, met or not, in one list.
 pub fn summary(rows: &[Row]) -> String {
     let mut text = String::from("\ntargets:\n");
+    let widest = rows.iter().map(|row| row.case.chars().count()).max().unwrap_or_default();
     for row in rows.iter().filter(|row| row.target.is_some() || row.skipped.is_some()) {
         let ours = row.ours.map_or("–".to_owned(), |ours| format!("{} {}", short(ours), row.unit));
         let says = row.target_says.as_deref().unwrap_or_default();
         let met = match (row.met, &row.skipped) {
-            (_, Some(why)) => format!("{} skipped: {why}", row.peer.as_deref().unwrap_or(OURS)),
+            (_, Some(why)) => format!("{} has no figure: {why}", row.peer.as_deref().unwrap_or(OURS)),
             (Some(true), None) => format!("must be {says}: yes"),
             (_, None) => format!("must be {says}: NO"),
         };
-        writeln!(text, "  {:<60} {ours:>12}  {met}", row.case).expect("a String takes it");
+        writeln!(text, "  {:<widest$} {ours:>12}  {met}", row.case).expect("a String takes it");
     }
     text
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::cases::OURS;
 use crate::client::{Expected, Idle, Load, Moment, drive};
 use crate::mock::Answer;
 use crate::peers::{Contender, Installed, Kind, start};
@@ -116,16 +117,17 @@ fn soak(plan: Plan, contender: &Contender, window: Duration) -> anyhow::Result<S
 }
 
 fn rows_of(plan: Plan, name: &str, soaked: anyhow::Result<Soaked>) -> Vec<Row> {
+    let ours = name == OURS;
     let row = |figure: &str, unit, value: Option<f64>, target: Option<(f64, bool)>| Row {
-        case: format!("{}: {figure}, {name}", plan.title()),
-        ours: value,
+        case: format!("{}: {figure}", plan.title()),
+        ours: value.filter(|_| ours),
         unit,
-        peer: None,
-        peer_value: None,
+        peer: (!ours).then(|| name.to_owned()),
+        peer_value: value.filter(|_| !ours),
         ratio: None,
-        target: target.map(|(target, _)| target),
-        target_says: target.map(|(target, _)| format!("{target} {unit}").trim_end().to_owned()),
-        met: target.map(|(_, met)| met),
+        target: target.filter(|_| ours).map(|(target, _)| target),
+        target_says: target.filter(|_| ours).map(|(target, _)| format!("{target} {unit}").trim_end().to_owned()),
+        met: target.filter(|_| ours).map(|(_, met)| met),
         ours_spread: None,
         peer_spread: None,
         rounds: 1,
@@ -155,7 +157,7 @@ fn rows_of(plan: Plan, name: &str, soaked: anyhow::Result<Soaked>) -> Vec<Row> {
 }
 
 fn line(row: &Row) -> String {
-    let value = row.ours.map_or("–".to_owned(), |value| format!("{value:.1} {}", row.unit));
+    let value = row.ours.or(row.peer_value).map_or("–".to_owned(), |value| format!("{value:.1} {}", row.unit));
     let verdict = match (row.met, &row.target_says) {
         (Some(true), Some(says)) => format!("  (must: {says}): yes"),
         (Some(false), Some(says)) => format!("  (must: {says}): NO"),
@@ -179,13 +181,13 @@ mod tests {
     #[test]
     fn growth_beyond_a_twentieth_is_not_flat() {
         let soaked = |last| Soaked { rss_kib: vec![1000, last], rss_before_kib: 500, idle_held: 10, failed: 0 };
-        let met = |last| rows_of(Plan { idle: 10, streams: 1 }, "x", Ok(soaked(last)))[3].met;
+        let met = |last| rows_of(Plan { idle: 10, streams: 1 }, OURS, Ok(soaked(last)))[3].met;
         assert_eq!((met(1050), met(1051)), (Some(true), Some(false)));
     }
 
     #[test]
     fn a_contender_that_cannot_hold_them_has_a_row_that_says_so() {
-        let rows = rows_of(Plan { idle: 10, streams: 1 }, "x", Err(anyhow::anyhow!("refused")));
-        assert_eq!(line(&rows[0]), "  10 idle and 1 active streams: held, x: –  (must: 1): NO  refused");
+        let rows = rows_of(Plan { idle: 10, streams: 1 }, OURS, Err(anyhow::anyhow!("refused")));
+        assert_eq!(line(&rows[0]), "  10 idle and 1 active streams: held: –  (must: 1): NO  refused");
     }
 }

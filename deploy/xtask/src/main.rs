@@ -47,7 +47,7 @@ enum Verb {
     Ui,
     /// Measure, print a table and write target/bench/SUBJECT.json
     Bench {
-        /// What is measured
+        #[command(subcommand)]
         subject: bench::Subject,
     },
 }
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         Verb::Policies => policies::build(&root).map(|built| print!("{built}")),
         Verb::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
         Verb::Ui => ui::build(&root),
-        Verb::Bench { subject } => bench::run(&root, subject),
+        Verb::Bench { subject } => bench::run(&root, &subject),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

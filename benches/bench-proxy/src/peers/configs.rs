@@ -33,7 +33,7 @@ worker_processes {THREADS};
 pid {folder}/nginx.pid;
 error_log {folder}/nginx-error.log warn;
 events {{
-    worker_connections 32768;
+    worker_connections 16384;
 }}
 http {{
     access_log off;
@@ -158,6 +158,9 @@ pub(super) fn router(router: super::Router, policy: &str, ports: [u16; 2], repli
     words.extend(["--worker-startup-check-interval", "1", "--health-check-interval-secs", "60"]);
     words.extend(["--max-concurrent-requests", "65536", "--queue-size", "65536"]);
     let level = if router == super::Router::Vllm { "warning" } else { "warn" };
+    if router == super::Router::Smg {
+        words.push("--disable-tokenizer-autoload");
+    }
     words.extend(["--log-level", level, "--worker-urls"]);
     let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
     words.extend(replicas.iter().map(|address| format!("http://{address}")));

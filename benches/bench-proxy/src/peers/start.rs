@@ -16,6 +16,8 @@ use crate::prompts::{Ask, Requests};
 /// Routers load Python, find out about the replicas, and count them in one by one.
 const READY_TIME: Duration = Duration::from_secs(90);
 const PROBE_TIME: Duration = Duration::from_secs(5);
+/// Nobody listens there.
+const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// A proxy that runs.
 pub struct Contender {
@@ -92,6 +94,8 @@ fn command(
         }
         Kind::Router(router, policy) => {
             command.args(configs::router(router, policy, [port, metrics], replicas));
+            // They look for the model's tokenizer on the web: the run is about this machine alone.
+            command.env("HF_HUB_OFFLINE", "1").env("HF_ENDPOINT", NOWHERE);
         }
     }
     Ok((command, Some(port)))
