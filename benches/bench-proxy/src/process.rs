@@ -23,11 +23,12 @@ pub struct Process {
 
 impl Process {
     /// Starts it; what it prints goes to the file.
-    pub fn start(command: &mut Command, log: &Path) -> anyhow::Result<Process> {
+    pub fn start(command: &Command, log: &Path) -> anyhow::Result<Process> {
         let file = File::create(log).with_context(|| format!("make {}", log.display()))?;
         let both = file.try_clone().context("share the log")?;
-        command.stdin(Stdio::null()).stdout(file).stderr(both);
         let name = command.get_program().display().to_string();
+        let mut command = ending_with_us(command);
+        command.stdin(Stdio::null()).stdout(file).stderr(both);
         let child = command.spawn().with_context(|| format!("start {name}"))?;
         Ok(Process { child, log: log.to_owned() })
     }
@@ -73,6 +74,24 @@ impl Drop for Process {
         // It is dead or was never ours to wait for.
         let _ = self.child.wait();
     }
+}
+
+/// The same, asked by the kernel to end when we end without having ended it, where there is a program that arranges this.
+fn ending_with_us(command: &Command) -> Command {
+    let setpriv = Path::new("/usr/bin/setpriv");
+    let mut wrapped = if setpriv.exists() {
+        let mut setpriv = Command::new(setpriv);
+        setpriv.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program());
+        setpriv
+    } else {
+        Command::new(command.get_program())
+    };
+    wrapped.args(command.get_args());
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        wrapped.current_dir(folder);
+    }
+    wrapped
 }
 
 /// Sends by id, never by name.

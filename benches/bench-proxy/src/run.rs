@@ -65,7 +65,7 @@ fn run_case(case: &'static Case, options: &Options, installed: &Installed) -> an
     let mut entries: Vec<Entry> = Vec::new();
     let mut contenders = Vec::new();
     for peer in &options.peers {
-        let started = start(*peer, installed, &replicas, &folder);
+        let started = start(*peer, installed, &replicas, case.ask(), &folder);
         let skipped = started.as_ref().err().map(|error| format!("{error:#}"));
         if let Some(why) = &skipped {
             eprintln!("  {} is skipped: {why}", peer.name);
@@ -168,7 +168,7 @@ pub(crate) fn start_mock(answer: Answer, folder: &Path) -> anyhow::Result<(Proce
     if let Answer::Stream { events, spacing } = answer {
         command.args(["--events", &events.to_string(), "--spacing-ms", &spacing.as_millis().to_string()]);
     }
-    let mut mock = Process::start(&mut command, &folder.join("mock.txt"))?;
+    let mut mock = Process::start(&command, &folder.join("mock.txt"))?;
     let replicas = mock.wait_for(MOCK_READY_TIME, |said| serde_json::from_str(said.lines().next()?).ok())?;
     Ok((mock, replicas))
 }

@@ -74,7 +74,7 @@ pub fn run(options: &Options, installed: &Installed, window: Duration) -> anyhow
         let folder = options.folder.join("logs/soak");
         let soaked =
             start_mock(Answer::Stream { events: EVENTS, spacing: SPACING }, &folder).and_then(|(_mock, replicas)| {
-                let contender = start(*peer, installed, &replicas, &folder)?;
+                let contender = start(*peer, installed, &replicas, Ask::Stream, &folder)?;
                 soak(plan, &contender, window)
             });
         let found = rows_of(plan, peer.name, soaked);

@@ -37,8 +37,14 @@ impl Contender {
     }
 }
 
-/// Starts one; its files go into the folder, which is emptied.
-pub fn start(peer: Peer, installed: &Installed, replicas: &[SocketAddr], folder: &Path) -> anyhow::Result<Contender> {
+/// Starts one, which is ready when it passes on what will be asked for; its files go into the folder, which is emptied.
+pub fn start(
+    peer: Peer,
+    installed: &Installed,
+    replicas: &[SocketAddr],
+    ask: Ask,
+    folder: &Path,
+) -> anyhow::Result<Contender> {
     if peer.kind == Kind::Direct {
         return Ok(Contender { peer, targets: replicas.to_vec(), rss_before_kib: None, process: None });
     }
@@ -48,13 +54,13 @@ pub fn start(peer: Peer, installed: &Installed, replicas: &[SocketAddr], folder:
         fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
     }
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-    let (mut command, port) = command(peer.kind, &program, installed, replicas, &folder)?;
-    let mut process = Process::start(&mut command, &folder.join("log.txt"))?;
+    let (command, port) = command(peer.kind, &program, installed, replicas, &folder)?;
+    let mut process = Process::start(&command, &folder.join("log.txt"))?;
     let target = match port {
         Some(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         None => process.wait_for(READY_TIME, listen_of)?,
     };
-    process.wait_for(READY_TIME, |_| completes(target).then_some(()))?;
+    process.wait_for(READY_TIME, |_| completes(target, ask).then_some(()))?;
     let rss_before_kib = Some(process.usage().rss_kib);
     Ok(Contender { peer, targets: vec![target], rss_before_kib, process: Some(process) })
 }
@@ -117,18 +123,18 @@ fn free_ports() -> anyhow::Result<[u16; 2]> {
 }
 
 /// Whether a completion is answered with 200.
-fn completes(target: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<bool> {
+fn completes(target: SocketAddr, ask: Ask) -> bool {
+    let status = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect_timeout(&target, PROBE_TIME)?;
         stream.set_read_timeout(Some(PROBE_TIME))?;
         let mut request = Vec::new();
-        Requests::short(Ask::Whole).next_into(&mut request);
+        Requests::short(ask).next_into(&mut request);
         stream.write_all(&request)?;
         let mut status = [0; 12];
         stream.read_exact(&mut status)?;
         Ok(&status == b"HTTP/1.1 200")
     };
-    ask().unwrap_or(false)
+    status().unwrap_or(false)
 }
 
 #[cfg(test)]
