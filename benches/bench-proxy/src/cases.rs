@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Context;
+
 use crate::client::Expected;
 use crate::mock::{Answer, WHOLE_BYTES};
 use crate::prompts::Ask;
@@ -190,6 +192,15 @@ pub const CASES: &[Case] = &[
 ];
 
 impl Case {
+    /// By its key.
+    pub fn named(key: &str) -> anyhow::Result<&'static Case> {
+        let keys = || CASES.iter().map(|case| case.key).collect::<Vec<_>>().join(", ");
+        CASES
+            .iter()
+            .find(|case| case.key == key)
+            .with_context(|| format!("no case is called {key:?}; there are: {}", keys()))
+    }
+
     /// What requests ask for.
     pub fn ask(&self) -> Ask {
         match self.answer {

@@ -9,6 +9,7 @@ mod http;
 pub mod mock;
 pub mod peers;
 pub mod process;
+pub mod profile;
 pub mod prompts;
 pub mod report;
 pub mod run;

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use bench_proxy::cases::Case;
 use bench_proxy::mock::{Answer, Mock};
-use bench_proxy::peers::{self, Installed, Ours};
+use bench_proxy::peers::{self, Installed, Ours, Peer};
 use bench_proxy::run::{self, Options};
-use bench_proxy::{report, soak};
+use bench_proxy::{profile, report, soak};
 use clap::{Args, Parser, Subcommand};
 
 /// How often the replicas look whether the run that started them is still there.
@@ -37,6 +38,9 @@ enum Verb {
     /// Play the replicas until the parent ends
     #[command(hide = true)]
     Mock(MockFlags),
+    /// Sample one contender in one case with perf: a flame graph, and where its own time goes
+    #[command(hide = true, override_usage = "cargo xtask profile proxy [OPTIONS]")]
+    Profile(ProfileFlags),
 }
 
 #[derive(Args)]
@@ -57,6 +61,12 @@ struct Flags {
     /// Length of the case with idle connections, which is 30 s otherwise; peers take part in it when --peers names them
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u16).range(1..))]
     soak: Option<u16>,
+    #[command(flatten)]
+    places: Places,
+}
+
+#[derive(Args)]
+struct Places {
     /// Ours
     #[arg(long, value_name = "FILE", default_value = "target/release/headworks", env = "HEADWORKS_BENCH_PROGRAM")]
     headworks: PathBuf,
@@ -66,6 +76,33 @@ struct Flags {
     /// Peers, their configurations and logs go below it, and so does proxy.json
     #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
     folder: PathBuf,
+}
+
+impl Places {
+    /// The folder, and what is installed below it.
+    fn open(self) -> anyhow::Result<(PathBuf, Installed)> {
+        let Places { headworks, components, folder } = self;
+        let here = std::env::current_dir().context("find the folder")?;
+        let ours = Ours { program: here.join(headworks), components: here.join(components) };
+        let folder = here.join(folder);
+        let installed = Installed::new(&folder, ours);
+        Ok((folder, installed))
+    }
+}
+
+#[derive(Args)]
+struct ProfileFlags {
+    /// Which case: small, one, medium, large, burst, slow
+    #[arg(long = "case", value_name = "CASE", default_value = "small")]
+    key: String,
+    /// Which contender, by name or its first word
+    #[arg(long, value_name = "PEER", default_value = bench_proxy::cases::OURS)]
+    peer: String,
+    /// How long it is sampled
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    seconds: u16,
+    #[command(flatten)]
+    places: Places,
 }
 
 #[derive(Args)]
@@ -84,6 +121,7 @@ fn main() -> ExitCode {
     let Cli { verb, flags } = Cli::parse();
     let outcome = match verb {
         Some(Verb::Mock(flags)) => mock(&flags),
+        Some(Verb::Profile(flags)) => profile(flags),
         None => bench(flags),
     };
     match outcome {
@@ -96,12 +134,9 @@ fn main() -> ExitCode {
 }
 
 fn bench(flags: Flags) -> anyhow::Result<()> {
-    let Flags { only, peers, rounds, seconds, soak, headworks, components, folder } = flags;
+    let Flags { only, peers, rounds, seconds, soak, places } = flags;
     run::check_keys(&only)?;
-    let here = std::env::current_dir().context("find the folder")?;
-    let folder = here.join(folder);
-    let ours = Ours { program: here.join(headworks), components: here.join(components) };
-    let installed = Installed::new(&folder, ours);
+    let (folder, installed) = places.open()?;
     let window = Duration::from_secs(seconds.into());
     let mut options =
         Options { only, peers: peers::chosen(&peers)?, rounds: rounds.into(), window, folder: folder.clone() };
@@ -117,6 +152,16 @@ fn bench(flags: Flags) -> anyhow::Result<()> {
     let path = folder.join("proxy.json");
     report::write_json(&rows, &path)?;
     println!("{}\nthe rows are in {}", report::summary(&rows), path.display());
+    Ok(())
+}
+
+fn profile(flags: ProfileFlags) -> anyhow::Result<()> {
+    let ProfileFlags { key, peer, seconds, places } = flags;
+    let (case, peer) = (Case::named(&key)?, Peer::named(&peer)?);
+    let (folder, installed) = places.open()?;
+    eprintln!("{}: sampling {} for {seconds} s", case.title, peer.name);
+    let found = profile::run(case, peer, &installed, Duration::from_secs(seconds.into()), &folder)?;
+    println!("{}\nthe flame graph is {}", found.list, found.graph.display());
     Ok(())
 }
 

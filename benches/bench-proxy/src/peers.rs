@@ -72,12 +72,27 @@ pub const PEERS: &[Peer] = &[
     Peer { name: "smg cache-aware", kind: Kind::Router(Router::Smg, "cache_aware") },
 ];
 
+impl Peer {
+    /// By its name or the first word of it, of which the first is meant.
+    pub fn named(word: &str) -> anyhow::Result<Peer> {
+        let found = PEERS.iter().find(|peer| is(peer, word));
+        found.copied().ok_or_else(|| anyhow::anyhow!("{}", unknown(word)))
+    }
+}
+
+fn is(peer: &Peer, word: &str) -> bool {
+    peer.name == word || peer.name.split(' ').next() == Some(word)
+}
+
+fn unknown(word: &str) -> String {
+    let names: Vec<&str> = PEERS.iter().map(|peer| peer.name).collect();
+    format!("no peer is called {word:?}; there are: {}, or the first word of these", names.join(", "))
+}
+
 /// Those whose name begins with one of the words; with the replicas alone, which others are measured against, and ours.
 pub fn chosen(words: &[String]) -> anyhow::Result<Vec<Peer>> {
-    let is = |peer: &Peer, word: &str| peer.name == word || peer.name.split(' ').next() == Some(word);
     if let Some(word) = words.iter().find(|word| !PEERS.iter().any(|peer| is(peer, word))) {
-        let names: Vec<&str> = PEERS.iter().map(|peer| peer.name).collect();
-        anyhow::bail!("no peer is called {word:?}; there are: {}, or the first word of these", names.join(", "));
+        anyhow::bail!("{}", unknown(word));
     }
     let always = |peer: &Peer| peer.kind == Kind::Direct || peer.name == crate::cases::OURS;
     let wanted = |peer: &&Peer| words.is_empty() || always(peer) || words.iter().any(|word| is(peer, word));

@@ -52,6 +52,11 @@ impl Process {
         }
     }
 
+    /// By which the system knows it and its descendants.
+    pub fn ids(&self) -> Vec<u32> {
+        tree(self.child.id())
+    }
+
     /// Of it and its descendants.
     pub fn usage(&self) -> Usage {
         usage(self.child.id())

@@ -104,14 +104,18 @@ fn turns(count: usize, round: usize) -> Vec<usize> {
     (0..count.min(1)).chain((0..others).map(|turn| 1 + (turn + round) % others)).collect()
 }
 
+/// How long the load runs before it counts.
+pub(crate) fn warm(case: &Case) -> Duration {
+    if case.answer_takes_time() { WARM_SLOW } else { WARM }
+}
+
 /// One window; with it, the share of the machine that others took meanwhile.
 fn window(case: &Case, contender: &Contender, window: Duration, seed: u64) -> anyhow::Result<(Sample, Option<f64>)> {
-    let warm = if case.answer_takes_time() { WARM_SLOW } else { WARM };
     let load = Load {
         targets: &contender.targets,
         connections: case.connections,
         expected: case.expected(),
-        warm,
+        warm: warm(case),
         window,
         tick: window,
     };

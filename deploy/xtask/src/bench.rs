@@ -25,6 +25,18 @@ pub(crate) enum Subject {
     },
 }
 
+/// What can be sampled.
+#[derive(Subcommand)]
+pub(crate) enum Profiled {
+    /// The proxy, or one of its peers, in a case of `bench proxy`; --help tells of the flags
+    #[command(disable_help_flag = true)]
+    Proxy {
+        /// E.g. --case large --seconds 10
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<String>,
+    },
+}
+
 /// Measures one subject.
 pub(crate) fn run(root: &Path, subject: &Subject) -> anyhow::Result<()> {
     match subject {
@@ -59,21 +71,43 @@ fn swap(root: &Path) -> anyhow::Result<()> {
 const WITH_FILES: &str = r#"ulimit -n "$(ulimit -H -n)"; exec "$0" "$@""#;
 
 fn proxy(root: &Path, flags: &[String]) -> anyhow::Result<()> {
-    let mut build = cargo(root);
-    build.args(["build", "--release", "--package", "bench-proxy"]);
-    if !flags.iter().any(|flag| flag == "--help" || flag == "-h") {
+    if !asks_for_help(flags) {
         eprint!("{}", policies::build(root)?);
-        step("building headworks and the benchmark; the first time that takes minutes");
-        build.args(["--package", "headworks"]);
+        step("building headworks; the first time that takes minutes");
+        shell::run(cargo(root).args(["build", "--release", "--package", "headworks"]))?;
     }
-    shell::run(&mut build)?;
+    bench_proxy(root, "release", &[], flags)
+}
+
+/// Samples one subject.
+pub(crate) fn profile(root: &Path, subject: &Profiled) -> anyhow::Result<()> {
+    let Profiled::Proxy { flags } = subject;
+    if !asks_for_help(flags) {
+        eprint!("{}", policies::build(root)?);
+        step("building headworks with its names; the first time that takes minutes");
+        let mut build = cargo(root);
+        build.args(["build", "--profile", "profiling", "--package", "headworks"]);
+        // Stacks are walked by frame pointers: everything else costs more than what it looks at.
+        shell::run(build.env("RUSTFLAGS", "-C force-frame-pointers=yes"))?;
+    }
+    bench_proxy(root, "profiling", &["profile"], flags)
+}
+
+fn asks_for_help(flags: &[String]) -> bool {
+    flags.iter().any(|flag| flag == "--help" || flag == "-h")
+}
+
+/// Builds and runs the benchmark over the executable of a profile.
+fn bench_proxy(root: &Path, profile: &str, verb: &[&str], flags: &[String]) -> anyhow::Result<()> {
+    shell::run(cargo(root).args(["build", "--release", "--package", "bench-proxy"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
     // exec, so that Ctrl-C and the exit code are the benchmark's own.
     let error = program(root, "sh")
         .args(["-c", WITH_FILES])
         .arg(target.join("release/bench-proxy"))
+        .args(verb)
         .args(flags)
-        .env("HEADWORKS_BENCH_PROGRAM", target.join("release/headworks"))
+        .env("HEADWORKS_BENCH_PROGRAM", target.join(profile).join("headworks"))
         .exec();
     Err(error).context("start the benchmark")
 }

@@ -50,6 +50,11 @@ enum Verb {
         #[command(subcommand)]
         subject: bench::Subject,
     },
+    /// Sample with perf where the time goes, and draw it
+    Profile {
+        #[command(subcommand)]
+        subject: bench::Profiled,
+    },
 }
 
 fn main() -> ExitCode {
@@ -62,6 +67,7 @@ fn main() -> ExitCode {
         Verb::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
         Verb::Ui => ui::build(&root),
         Verb::Bench { subject } => bench::run(&root, &subject),
+        Verb::Profile { subject } => bench::profile(&root, &subject),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

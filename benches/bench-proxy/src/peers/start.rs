@@ -31,6 +31,11 @@ pub struct Contender {
 }
 
 impl Contender {
+    /// Of its processes; none for the replicas alone.
+    pub fn ids(&self) -> Vec<u32> {
+        self.process.as_ref().map_or(Vec::new(), Process::ids)
+    }
+
     /// Of its processes; `None` for the replicas alone.
     pub fn usage(&self) -> Option<Usage> {
         self.process.as_ref().map(Process::usage)
