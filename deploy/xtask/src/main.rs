@@ -47,8 +47,13 @@ enum Verb {
     Ui,
     /// Measure, print a table and write target/bench/SUBJECT.json
     Bench {
-        /// What is measured
+        #[command(subcommand)]
         subject: bench::Subject,
+    },
+    /// Sample with perf where the time goes, and draw it
+    Profile {
+        #[command(subcommand)]
+        subject: bench::Profiled,
     },
 }
 
@@ -61,7 +66,8 @@ fn main() -> ExitCode {
         Verb::Policies => policies::build(&root).map(|built| print!("{built}")),
         Verb::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
         Verb::Ui => ui::build(&root),
-        Verb::Bench { subject } => bench::run(&root, subject),
+        Verb::Bench { subject } => bench::run(&root, &subject),
+        Verb::Profile { subject } => bench::profile(&root, &subject),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
