@@ -10,6 +10,7 @@ mod place;
 mod read_request;
 mod refusal;
 mod relay;
+mod resume;
 mod send;
 mod verdict;
 
@@ -34,12 +35,15 @@ pub(crate) use relay::ClientBody;
 pub(crate) async fn exchange(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<ClientBody> {
     let mut journal = Journal::open(&proxy, &request);
     match serve(&proxy, &mut journal, request).await {
-        Ok(answer) => relay::relay(journal, answer),
+        Ok((answer, resumption)) => relay::relay(journal, answer, resumption),
         Err(refusal) => journal.refuse(refusal),
     }
 }
 
-async fn serve(proxy: &Proxy, journal: &mut Journal, request: Request<Incoming>) -> Result<send::Answer, Refusal> {
+/// An answer that has begun, and what it needs to go on elsewhere.
+type Begun = (send::Answer, Option<Box<resume::Resumption>>);
+
+async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incoming>) -> Result<Begun, Refusal> {
     journal.enter()?;
     let tenant = authenticate(&proxy.tenants, request.headers())?;
     let mut request = read_request(request, &proxy.limits).await?;
@@ -61,7 +65,12 @@ async fn serve(proxy: &Proxy, journal: &mut Journal, request: Request<Incoming>)
         };
         let target = placed.target();
         match send::send(proxy, journal, &request, placed, attempts.begin()).await {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                let replica = journal.ran_on();
+                let keep = |replica| resume::Resumption::of(proxy, chain, facts, request, (replica, &answer.head));
+                let resumption = replica.as_deref().and_then(keep);
+                return Ok((answer, resumption));
+            }
             Err(failed) => match attempts.after(failed.failure) {
                 Next::GiveUp => return Err(failed.refusal),
                 Next::Retry => {

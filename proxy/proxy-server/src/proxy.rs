@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use dispatch::ResumeMode;
 use http::HeaderName;
 use policy_api::Event;
 use telemetry::{Telemetry, Tracer};
@@ -31,6 +32,8 @@ pub(crate) struct Proxy {
     pub admin_token: Option<Secret>,
     pub policy_headers: Vec<HeaderName>,
     pub tenants: Tenants,
+    /// Which streams go on at another replica.
+    pub resume: ResumeMode,
     pub limits: Limits,
     pub clock: Clock,
     pub fleet: Fleet,
@@ -70,6 +73,7 @@ pub(crate) struct Parts {
     pub admin_token: Option<Secret>,
     pub policy_headers: Vec<HeaderName>,
     pub tenants: Tenants,
+    pub resume: ResumeMode,
     pub limits: Limits,
     pub clock: Clock,
     pub fleet: Fleet,
@@ -98,6 +102,7 @@ impl Proxy {
             admin_token,
             policy_headers,
             tenants,
+            resume,
             limits,
             clock,
             fleet,
@@ -115,6 +120,7 @@ impl Proxy {
             admin_token,
             policy_headers,
             tenants,
+            resume,
             fleet,
             policies,
             sources,

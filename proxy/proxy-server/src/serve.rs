@@ -140,6 +140,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         policy_headers,
         policy_cache_folder,
         tenants,
+        resume,
         limits,
         recording,
         ..
@@ -161,6 +162,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         admin_token,
         policy_headers,
         tenants,
+        resume,
         limits,
         clock,
         fleet,

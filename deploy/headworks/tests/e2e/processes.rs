@@ -173,6 +173,12 @@ fn engine_over(model_dir: &Path, flags: &[&str]) -> Server {
 /// A proxy before some replicas, with one shipped policy; `more` is added to its configuration.
 #[track_caller]
 pub fn proxy(replicas: &[&str], policy: &str, more: &str) -> Server {
+    proxy_with(replicas, policy, "", more)
+}
+
+/// The same, with keys of the configuration's top.
+#[track_caller]
+pub fn proxy_with(replicas: &[&str], policy: &str, top: &str, more: &str) -> Server {
     let dir = folder();
     let config = dir.path().join("proxy.toml");
     let replicas: String = replicas
@@ -182,7 +188,7 @@ pub fn proxy(replicas: &[&str], policy: &str, more: &str) -> Server {
         .collect();
     let component = component(policy);
     let text = format!(
-        "region = \"us\"\nlisten = \"127.0.0.1:0\"\n\
+        "region = \"us\"\nlisten = \"127.0.0.1:0\"\n{top}\
          [admin]\nlisten = \"127.0.0.1:0\"\n\
          [[policy]]\nslot = \"{SLOT}\"\ncomponent = {component:?}\n{replicas}{more}"
     );

@@ -32,6 +32,12 @@ pub struct Limits {
     /// Milliseconds a replica may be silent in the middle of its answer, and a client may read nothing of what it is
     /// sent.
     pub silence_ms_max: u64,
+    /// Milliseconds a replica may be silent in the middle of a stream that another one could go on with.
+    pub stall_ms_max: u64,
+    /// Deaths of replicas that one stream survives.
+    pub resumes_max: u32,
+    /// Bytes kept of a stream's tokens or text, so that it can go on elsewhere; a longer one cannot.
+    pub resume_bytes_max: usize,
     /// Tries of one request, the first included.
     pub tries_max: u32,
     /// Requests that policies hold at one time; more are 503.
@@ -93,6 +99,9 @@ impl Default for Limits {
             connect_ms_max: 1000,
             answer_ms_max: 600_000,
             silence_ms_max: 120_000,
+            stall_ms_max: 10_000,
+            resumes_max: 3,
+            resume_bytes_max: 256 << 10,
             tries_max: 3,
             queue_max: 256,
             hold_ms_max: 10_000,
@@ -136,7 +145,7 @@ impl Limits {
     }
 
     /// Each bound's key and value, and the least and the most that it may be.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 34] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 37] {
         let Limits {
             body_bytes_max,
             body_ms_max,
@@ -150,6 +159,9 @@ impl Limits {
             connect_ms_max,
             answer_ms_max,
             silence_ms_max,
+            stall_ms_max,
+            resumes_max,
+            resume_bytes_max,
             tries_max,
             queue_max,
             hold_ms_max,
@@ -188,6 +200,9 @@ impl Limits {
             ("connect_ms_max", connect_ms_max, 1, MS_MAX),
             ("answer_ms_max", answer_ms_max, 1, MS_MAX),
             ("silence_ms_max", silence_ms_max, 1, MS_MAX),
+            ("stall_ms_max", stall_ms_max, 1, MS_MAX),
+            ("resumes_max", resumes_max.into(), 0, 1000),
+            ("resume_bytes_max", resume_bytes_max as u64, 0, BYTES_MAX),
             ("tries_max", tries_max.into(), 1, 1000),
             ("queue_max", queue_max as u64, 0, COUNT_MAX),
             ("hold_ms_max", hold_ms_max, 0, MS_MAX),

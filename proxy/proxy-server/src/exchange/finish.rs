@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dispatch::{Decision, Entry, Target};
+use dispatch::{Decision, Entry, Resumed, Target};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -21,7 +21,7 @@ use crate::exchange::relay::{ClientBody, relay};
 use crate::exchange::send::Answer;
 use crate::exchange::verdict::Verdict;
 use crate::exchange::{ReadRequest, Refusal};
-use crate::fleet::Ticket;
+use crate::fleet::{Replica, Ticket};
 use crate::proxy::Proxy;
 use crate::traffic::Sample;
 
@@ -71,6 +71,10 @@ pub(crate) struct Journal {
     /// There was a decision; the record is about it.
     decided: bool,
     closed: bool,
+    /// What has been seen of the answer, while nobody looks at it.
+    seen: Option<Seen>,
+    /// When the first output of the replica that runs it came.
+    first_here: Option<Instant>,
 }
 
 impl Outcome {
@@ -121,6 +125,8 @@ impl Journal {
             kept: None,
             decided: false,
             closed: false,
+            seen: None,
+            first_here: None,
         }
     }
 
@@ -229,6 +235,7 @@ impl Journal {
         self.record.target = Some(placed.name().to_owned());
         self.record.attempts = attempt;
         self.sent = Some(self.proxy.clock.now());
+        self.first_here = None;
         self.keep_record();
     }
 
@@ -257,6 +264,7 @@ impl Journal {
 
     /// Takes note that the first output passes.
     pub fn first_output(&mut self, now: Instant) {
+        self.first_here = Some(now);
         if let Some(span) = &self.relay_span {
             span.event("first token");
         }
@@ -269,11 +277,31 @@ impl Journal {
         }
     }
 
+    /// Takes note that the stream goes on at another replica.
+    pub fn goes_on(&mut self) {
+        if let Some(span) = &self.relay_span {
+            span.event("goes on elsewhere");
+        }
+        self.count_resumed(Resumed::Yes);
+    }
+
+    /// Counts what became of a stream whose replica died.
+    pub fn count_resumed(&self, resumed: Resumed) {
+        self.proxy.metrics.resumes.with_label_values(&[resumed.word()]).inc();
+    }
+
+    /// Takes note that the answer ends with its replica's death.
+    pub fn breaks_off(&mut self, error: &str) {
+        self.span.set(names::ERROR_TYPE, "broke_after_first_byte");
+        self.span.fail(error.to_owned());
+    }
+
     /// Takes note that the replica died in mid-answer.
     pub fn died(&mut self, error: &str) {
         self.proxy.metrics.midstream_deaths.inc();
-        self.span.set(names::ERROR_TYPE, "broke_after_first_byte");
-        self.span.fail(error.to_owned());
+        if let Some(span) = &self.relay_span {
+            span.event("the replica died");
+        }
         if let Some(ticket) = &self.ticket {
             ticket.replica.count_failure();
             self.proxy.replica_failed(&ticket.replica, error.to_owned(), 1);
@@ -294,7 +322,7 @@ impl Journal {
         let refusal = match refusal {
             Refusal::ReplicaSays(answer) => {
                 let (head, (first, body)) = answer.into_parts();
-                return relay(self, Answer { head, first, body });
+                return relay(self, Answer { head, first, body }, None);
             }
             other => other,
         };
@@ -327,7 +355,7 @@ impl Journal {
             _ => None,
         };
         self.tell_policies(outcome, usage);
-        self.tell_replica(outcome, &seen, tpot);
+        self.tell_replica(outcome, tpot);
         self.end_spans(outcome, &seen, usage);
         let sample = Sample { outcome, e2e: since(self.began, now), ttft, tpot, usage, decide_us: self.decide_us() };
         self.proxy.traffic.count(&self.proxy.clock, &sample);
@@ -361,8 +389,8 @@ impl Journal {
         self.proxy.observer.tell(Event::Ended { subject, replica, outcome, usage });
     }
 
-    fn tell_replica(&self, outcome: Outcome, seen: &Seen, tpot: Option<Duration>) {
-        let (Some(ticket), Some(sent), Some(first)) = (&self.ticket, self.sent, seen.first_output) else { return };
+    fn tell_replica(&self, outcome: Outcome, tpot: Option<Duration>) {
+        let (Some(ticket), Some(sent), Some(first)) = (&self.ticket, self.sent, self.first_here) else { return };
         if outcome == Outcome::Finished {
             ticket.replica.observe(micros(first.saturating_duration_since(sent)), tpot.map(micros));
         }
@@ -398,6 +426,21 @@ impl Journal {
 
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::of(&self.record.endpoint)
+    }
+
+    /// The replica that runs it.
+    pub fn ran_on(&self) -> Option<Arc<Replica>> {
+        self.ticket.as_ref().map(|ticket| ticket.replica.clone())
+    }
+
+    /// Tries so far.
+    pub fn tries(&self) -> u32 {
+        self.record.attempts
+    }
+
+    /// Keeps what has been seen of the answer, should the client leave while nobody looks at it.
+    pub fn keep_seen(&mut self, seen: Seen) {
+        self.seen = Some(seen);
     }
 
     /// The request, as events name it.
@@ -455,6 +498,7 @@ fn new_request_id() -> HeaderValue {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.close(Outcome::Cancelled, None, None);
+        let seen = self.seen.take();
+        self.close(Outcome::Cancelled, None, seen);
     }
 }

@@ -16,6 +16,7 @@ use crate::exchange::authenticate::forget_key;
 use crate::exchange::finish::Journal;
 use crate::exchange::hops::{HOP, REQUEST_ID, onward};
 use crate::exchange::place::Placed;
+use crate::exchange::resume::ask_for_tokens;
 use crate::exchange::{ReadRequest, Refusal};
 use crate::proxy::Proxy;
 use crate::upstream::{NoConnection, in_words, no_connection};
@@ -51,9 +52,8 @@ pub(crate) async fn send(
     }
     journal.sends(&placed, attempt);
     let span = journal.span.child("send", SpanKind::Client);
-    let key = if proxy.tenants.are_configured() { Key::Judged } else { Key::Replicas };
     describe(&span, &placed, attempt);
-    let onward = onward_request(journal, request, &placed, &span, key);
+    let onward = onward_request(proxy, journal, request, &placed, &span);
     let limit = Duration::from_millis(proxy.limits.answer_ms_max);
     let result = match tokio::time::timeout(limit, first_byte(proxy, onward, request.repeat)).await {
         Ok(result) => result,
@@ -115,27 +115,20 @@ async fn first_byte(proxy: &Proxy, request: Request<Full<Bytes>>, repeat: Repeat
     Ok(Answer { head, first, body })
 }
 
-/// Whose the client's key is to judge.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
-    /// It was judged here.
-    Judged,
-    /// The replica's.
-    Replicas,
-}
-
 fn onward_request(
+    proxy: &Proxy,
     journal: &Journal,
     request: &ReadRequest,
     placed: &Placed,
     span: &Span,
-    with_key: Key,
 ) -> Request<Full<Bytes>> {
     let mut headers = onward(&request.headers);
+    ask_for_tokens(&mut headers, proxy, request, placed);
     headers.insert(REQUEST_ID, journal.request_id().clone());
     let base = match placed {
         Placed::Replica(replica) => {
-            if with_key == Key::Judged {
+            // Where tenants' keys are judged here, a replica never gets them.
+            if proxy.tenants.are_configured() {
                 forget_key(&mut headers);
             }
             &replica.url

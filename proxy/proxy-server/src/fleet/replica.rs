@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dispatch::Continues;
 use openai_api::ReplicaState;
 use policy_api::{Health, RegionId, ReplicaId, ReplicaRole, ReplicaRow};
 
@@ -16,6 +17,7 @@ pub(crate) struct Replica {
     pub name: String,
     pub url: BaseUrl,
     pub kind: ReplicaKind,
+    continues: Continues,
     pub region: RegionId,
     weight: u32,
     in_flight: AtomicU32,
@@ -53,12 +55,13 @@ pub(crate) struct Ticket {
 
 impl Replica {
     pub fn new(id: ReplicaId, file: &config::Replica) -> Replica {
-        let config::Replica { name, url, region, kind, weight } = file.clone();
+        let config::Replica { name, url, region, kind, continues, weight } = file.clone();
         Replica {
             id,
             name,
             url,
             kind,
+            continues,
             region,
             weight,
             in_flight: AtomicU32::new(0),
@@ -91,6 +94,11 @@ impl Replica {
 
     pub fn reading(&self) -> MutexGuard<'_, Reading> {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it goes on with a stream that another replica began.
+    pub fn continues(&self) -> Continues {
+        self.continues
     }
 
     pub fn in_flight(&self) -> u32 {

@@ -11,6 +11,7 @@ mod health;
 mod lifecycle;
 mod pass_through;
 mod policies;
+mod resume;
 mod streaming;
 mod swap;
 mod tenants;
