@@ -2,6 +2,7 @@
 
 mod error;
 mod folder;
+mod gently;
 mod history;
 mod host;
 mod signature;

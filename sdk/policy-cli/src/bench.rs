@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use policy_api::{Call, Hook, Policy, PolicyFault};
-use policy_runtime::{Component, Limits, Runtime};
-use policy_simulator::{VirtualHost, virtual_limits};
+use policy_runtime::{Component, Limits};
+use policy_simulator::{VirtualHost, cached_runtime, virtual_limits};
 use serde::Serialize;
 
 use crate::input::{self, ComponentArgs};
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn load(limits: Limits, component: &[u8], config: &str) -> anyhow::Result<Component> {
-    let runtime = Runtime::new(limits, Arc::new(VirtualHost::default()), 0)?;
+    let runtime = cached_runtime(limits, Arc::new(VirtualHost::default()), 0)?;
     Ok(runtime.load("bench", component, config, None)?)
 }
 

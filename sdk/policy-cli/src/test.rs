@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use policy_api::Policy;
-use policy_runtime::{Component, Runtime};
-use policy_simulator::{VirtualHost, virtual_limits};
+use policy_runtime::Component;
+use policy_simulator::{VirtualHost, cached_runtime, virtual_limits};
 
 use crate::input::{self, ConfigArg};
 use file::{Test, TestFile};
@@ -107,7 +107,7 @@ impl Subject {
     }
 
     fn load(&self, host: &Arc<VirtualHost>, config: &str) -> anyhow::Result<Component> {
-        let runtime = Runtime::new(virtual_limits(), Arc::clone(host) as Arc<_>, self.seed)?;
+        let runtime = cached_runtime(virtual_limits(), Arc::clone(host) as Arc<_>, self.seed)?;
         Ok(runtime.load(play::SLOT, &self.component, config, None)?)
     }
 }

@@ -7,7 +7,7 @@ use dispatch::{Author, Chain, Fallback, Link};
 use policy_api::Policy;
 use policy_runtime::{Limits, LoadError, Runtime};
 
-use crate::VirtualHost;
+use crate::{VirtualHost, cached_runtime};
 
 /// Fuel of one call. A native pick burns a few hundred, a token tree tens of thousands; this is some 50 ms of work.
 const CALL_FUEL_MAX: u64 = 100_000_000;
@@ -60,7 +60,7 @@ impl Contender {
 
     /// One proxy's chain.
     pub(crate) fn chain(&self, host: &Arc<VirtualHost>, seed: u64) -> Result<Chain, LoadError> {
-        let runtime = Runtime::new(virtual_limits(), Arc::clone(host) as Arc<_>, seed)?;
+        let runtime = cached_runtime(virtual_limits(), Arc::clone(host) as Arc<_>, seed)?;
         let links = self.policies.iter().enumerate();
         let links = links.map(|(number, source)| source.link(&runtime, &format!("slot{number}")));
         Ok(Chain::new(links.collect::<Result<Vec<Link>, LoadError>>()?, Arc::new(Fallback::default())))

@@ -4,6 +4,7 @@
 //! against the other in virtual time and gives a [`Report`]. The chain, the components and each replica's scheduler and
 //! KV cache are the real ones; only clients, the network and the time of a step are made up. One seed, one report.
 
+mod cache;
 mod contender;
 mod cost;
 mod events;
@@ -16,6 +17,7 @@ mod text;
 mod workload;
 mod world;
 
+pub use cache::cached_runtime;
 pub use contender::{Contender, Source, virtual_limits};
 pub use cost::Cost;
 pub use host::{VirtualHost, Written};

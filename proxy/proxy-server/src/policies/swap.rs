@@ -9,6 +9,7 @@ use policy_runtime::{Beginning, Component, Handover, Prepared};
 use sha2::{Digest, Sha256};
 
 use crate::config::is_slot_name;
+use crate::policies::gently::gently;
 use crate::policies::history::{Act, BY_BUDGET, What};
 use crate::policies::slot::{Arrival, Slot, Standing};
 use crate::policies::{Fetched, Policies, SwapError, Turn};
@@ -47,7 +48,7 @@ impl Policies {
         };
         let what = if share == Share::All { What::Activated } else { What::Canary };
         let new = New { what, fetched, by };
-        let loaded = self.runtime.prepare(&name, &new.fetched.bytes, &config_json).map_err(SwapError::from);
+        let loaded = gently(|| self.runtime.prepare(&name, &new.fetched.bytes, &config_json)).map_err(SwapError::from);
         let placed = loaded.and_then(|prepared| self.place(&name, share, prepared, &new));
         placed.inspect_err(|refused| {
             self.refused(&name, &new.by, digest_of(&new.fetched.bytes), refused);
@@ -71,7 +72,7 @@ impl Policies {
         let active = slot.active_version().ok_or_else(|| SwapError::NothingToConfigure(name.to_owned()))?;
         let fetched = Fetched { bytes: active.bytes.clone(), origin: active.origin.clone() };
         let new = New { what: What::Configured, fetched, by: by.to_owned() };
-        let prepared = active.component.again(Some(config_json)).map_err(SwapError::from);
+        let prepared = gently(|| active.component.again(Some(config_json))).map_err(SwapError::from);
         let placed = prepared.and_then(|prepared| self.place(name, share, prepared, &new));
         placed.inspect_err(|refused| self.refused(name, by, digest_of(&new.fetched.bytes), refused))
     }

@@ -1,6 +1,6 @@
 //! Each language: what `policy new` makes builds at once and decides; the examples do; an exception is contained.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use policy_api::{Hook, Placement, Policy, PolicyFault};
 
@@ -72,13 +72,19 @@ fn a_new_policys_own_tests_pass() {
     policy(&["test", text(&tests), "--policy", text(&component)]).unwrap();
 }
 
-fn example(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+/// An example's component, whose own tables hold.
+fn built_and_tested(example: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(example);
+    let room = Room::new();
+    let component = room.build(&folder).unwrap_or_else(|error| panic!("{error:#}"));
+    policy(&["test", text(&folder.join("tests")), "--policy", text(&room.path("built.wasm"))]).unwrap();
+    component
 }
 
 #[test]
 fn the_example_in_typescript_keeps_sessions_together() {
-    let policy = load(&Room::new().build(&example("js/examples/sticky")).unwrap(), r#"{"slack":2}"#);
+    let component = built_and_tested("js/examples/sticky");
+    let policy = load(&component, r#"{"slack":2}"#);
     assert_eq!(policy.describe().hooks, [Hook::Configure, Hook::Place]);
     let home = |running: &[u32]| chosen(place(&policy, running, "m", Some("a session")).unwrap());
     let (first, reason) = home(&[1, 1, 1, 1]);
@@ -94,7 +100,8 @@ fn the_example_in_typescript_keeps_sessions_together() {
 
 #[test]
 fn the_example_in_python_takes_the_least_loaded() {
-    let policy = load(&Room::new().build(&example("python/examples/least-load")).unwrap(), r#"{"scan":"all"}"#);
+    let component = built_and_tested("python/examples/least-load");
+    let policy = load(&component, r#"{"scan":"all"}"#);
     assert_eq!(policy.describe().hooks, [Hook::Configure, Hook::Place]);
     assert_eq!(chosen(place(&policy, &[5, 2, 3], "m", None).unwrap()), (2, "lowest load 2 of 3".to_owned()));
 }
