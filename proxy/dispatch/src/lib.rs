@@ -5,11 +5,13 @@
 
 mod admit;
 mod attempts;
+mod breaker;
 mod chain;
 mod decision;
 mod fallback;
 mod place;
 mod resume;
+mod retries;
 mod scope;
 mod stage;
 mod stopwatch;
@@ -18,10 +20,12 @@ mod times;
 mod trial;
 
 pub use attempts::{Attempts, Failure, Next, Repeat, Tried};
+pub use breaker::{Breaker, BreakerRules, Conduct, Standing, ejected, slow_ones};
 pub use chain::{Chain, Link, OnError};
 pub use decision::{Author, By, CALLS_MAX, Decision, Entry, Fault, FaultKind, PolicyCall, Target};
 pub use fallback::{FALLBACK_NAME, Fallback};
 pub use resume::{Continues, ResumeMode, Resumed, Resumes, Sampling};
+pub use retries::{RetryBudget, RetryRules};
 pub use scope::{Pattern, Scope};
 pub use stage::{Canary, Stage};
 pub use stopwatch::{Stopped, Stopwatch};

@@ -30,7 +30,7 @@ use crate::listen::Answers;
 use crate::proxy::Proxy;
 use docs::{FleetDoc, TrafficDoc};
 
-pub(crate) use docs::RegionDoc;
+pub(crate) use docs::{RegionDoc, breaker_word};
 
 /// Decisions given when none is said.
 const DECISIONS_LIMIT: usize = 100;

@@ -2,6 +2,7 @@
 
 mod admit;
 mod authenticate;
+mod deadline;
 mod facts;
 mod finish;
 mod hops;
@@ -19,9 +20,11 @@ use std::sync::Arc;
 use dispatch::{Attempts, Next};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::proxy::Proxy;
 use facts::facts;
+use deadline::Deadline;
 use finish::Journal;
 
 pub(crate) use authenticate::authenticate;
@@ -45,6 +48,9 @@ type Begun = (send::Answer, Option<Box<resume::Resumption>>);
 
 async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incoming>) -> Result<Begun, Refusal> {
     journal.enter()?;
+    let deadline = Deadline::of(request.headers(), Instant::now())?;
+    journal.ends_by(deadline);
+    proxy.retry_budget().request();
     let tenant = authenticate(&proxy.tenants, request.headers())?;
     let mut request = read_request(request, &proxy.limits).await?;
     let facts = facts(proxy, &mut request, tenant);
@@ -71,7 +77,7 @@ async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incom
                 let resumption = replica.as_deref().and_then(keep);
                 return Ok((answer, resumption));
             }
-            Err(failed) => match attempts.after(failed.failure) {
+            Err(failed) => match proxy.after(&attempts, failed.failure) {
                 Next::GiveUp => return Err(failed.refusal),
                 Next::Retry => {
                     proxy.metrics.retries.inc();

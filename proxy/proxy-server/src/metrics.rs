@@ -2,7 +2,7 @@
 
 mod slots;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use policy_api::Health;
 
@@ -10,7 +10,9 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::admin::breaker_word;
 use crate::exchange::Outcome;
+use crate::fleet::Replica;
 use crate::proxy::Proxy;
 use crate::traffic::Sample;
 use slots::SlotGauges;
@@ -25,6 +27,7 @@ pub(crate) struct Metrics {
     e2e: Histogram,
     pub decide: Histogram,
     pub retries: IntCounter,
+    pub retries_denied: IntCounter,
     pub midstream_deaths: IntCounter,
     pub resumes: IntCounterVec,
     pub policy_faults: IntCounterVec,
@@ -41,6 +44,7 @@ struct Gauges {
     queue: IntGauge,
     queue_max: IntGauge,
     replicas: IntGaugeVec,
+    breakers: IntGaugeVec,
     replica_in_flight: IntGaugeVec,
     replica_in_flight_max: IntGauge,
     policy_swapping: IntGauge,
@@ -131,6 +135,7 @@ impl Metrics {
             e2e: make.histogram("e2e_seconds", "Time of a finished request from head to last byte.", &LATENCY_BUCKETS),
             decide: make.histogram("decide_seconds", "Time of one decision of the policy chain.", &DECIDE_BUCKETS),
             retries: make.counter("retries_total", "Tries after the first."),
+            retries_denied: make.counter("retries_denied_total", "Tries after the first that the budget had no room for."),
             midstream_deaths: make.counter("midstream_deaths_total", "Answers that replicas broke off."),
             resumes: make.counters(
                 "resumes_total",
@@ -191,6 +196,7 @@ impl Gauges {
             queue: make.gauge("queue", "Requests that policies hold."),
             queue_max: make.gauge("queue_max", "Most requests that policies may hold."),
             replicas: make.gauges("replicas", "Replicas by health.", &["health"]),
+            breakers: make.gauges("breakers", "Replicas by how their circuit breaker stands.", &["state"]),
             replica_in_flight: make.gauges("replica_in_flight", "Requests in flight to a replica.", &["replica"]),
             replica_in_flight_max: make.gauge("replica_in_flight_max", "Most requests in flight to one replica."),
             policy_swapping: make
@@ -231,6 +237,11 @@ impl Gauges {
         {
             let count = proxy.fleet.replicas.iter().filter(|replica| replica.reading().health == health).count();
             self.replicas.with_label_values(&[word]).set(count as i64);
+        }
+        let now_ms = proxy.clock.now_ms();
+        for word in ["closed", "open", "half_open", "busy"] {
+            let stands = |replica: &&Arc<Replica>| breaker_word(replica.standing(now_ms)) == word;
+            self.breakers.with_label_values(&[word]).set(proxy.fleet.replicas.iter().filter(stands).count() as i64);
         }
         for replica in &proxy.fleet.replicas {
             self.replica_in_flight.with_label_values(&[&replica.name]).set(replica.in_flight().into());

@@ -1,9 +1,9 @@
 //! What both ports share: the fleet, the policies, the pool, the bounds, and the books.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use dispatch::ResumeMode;
+use dispatch::{Attempts, Failure, Next, ResumeMode, RetryBudget};
 use http::HeaderName;
 use policy_api::Event;
 use telemetry::{Telemetry, Tracer};
@@ -62,6 +62,7 @@ pub(crate) struct Proxy {
     pub admin_streams: Arc<Semaphore>,
     /// Room for components that are being pulled.
     pub pulls: Arc<Semaphore>,
+    retry_budget: Mutex<RetryBudget>,
     held: AtomicU32,
     next_id: AtomicU64,
 }
@@ -144,6 +145,7 @@ impl Proxy {
             queue: Semaphore::new(limits.queue_max),
             admin_streams: Arc::new(Semaphore::new(limits.admin_streams_max)),
             pulls: Arc::new(Semaphore::new(PULLS_MAX)),
+            retry_budget: Mutex::new(RetryBudget::new(limits.retries(), clock.now_ms())),
             held: AtomicU32::new(0),
             // Ids of two runs differ, so that a kept decision is not taken for another's.
             next_id: AtomicU64::new(clock.start_unix_ms() << 20),
@@ -177,6 +179,23 @@ impl Proxy {
         // The view's queue is longer, which is no reason to ask for the others again.
         self.fleet.mark();
         Held(self)
+    }
+
+    /// What is left for tries after the first.
+    pub fn retry_budget(&self) -> MutexGuard<'_, RetryBudget> {
+        self.retry_budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a request may be tried again after this, and there is budget for it.
+    pub fn after(&self, attempts: &Attempts, failure: Failure) -> Next {
+        let next = attempts.after(failure);
+        // What nobody has seen adds no load.
+        let is_free = failure == Failure::NotConnected;
+        if next == Next::GiveUp || is_free || self.retry_budget().take(self.clock.now_ms()) {
+            return next;
+        }
+        self.metrics.retries_denied.inc();
+        Next::GiveUp
     }
 
     /// Takes note that a replica failed: `weight` of the failures in a row that make it unhealthy.

@@ -17,7 +17,7 @@ use crate::base_url::BaseUrl;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
-use crate::fleet::{Fleet, poll_peer, poll_replica};
+use crate::fleet::{Fleet, judge, poll_peer, poll_replica};
 use crate::listen::{Bounds, Port, bind, tls};
 use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
@@ -175,6 +175,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         stopping: tasks.stopping(),
     };
     let proxy = Arc::new(Proxy::new(parts, telemetry));
+    tasks.spawn("judge", judge(proxy.clone()));
     for replica in &proxy.fleet.replicas {
         tasks.spawn(format!("poll {}", replica.name), poll_replica(proxy.clone(), replica.clone()));
     }

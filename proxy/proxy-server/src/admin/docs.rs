@@ -2,6 +2,7 @@
 
 mod slot;
 
+use dispatch::Standing;
 use policy_api::Health;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,7 @@ pub(crate) struct ReplicaDoc {
     kind: String,
     health: String,
     health_error: Option<String>,
+    breaker: String,
     draining: bool,
     pub models: Vec<String>,
     in_flight: u32,
@@ -140,6 +142,7 @@ impl ReplicaDoc {
                 Health::Unknown => "unknown".to_owned(),
             },
             health_error: reading.health_error.clone(),
+            breaker: breaker_word(replica.standing(now_ms)).to_owned(),
             draining: row.draining,
             models: reading.models.iter().map(|model| model.id.clone()).collect(),
             in_flight: replica.in_flight(),
@@ -157,7 +160,17 @@ impl ReplicaDoc {
     }
 
     fn takes_work(&self) -> bool {
-        self.health == "healthy" && !self.draining
+        self.health == "healthy" && self.breaker != "open" && !self.draining
+    }
+}
+
+/// How a breaker stands, for people.
+pub(crate) fn breaker_word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Closed => "closed",
+        Standing::Open { .. } => "open",
+        Standing::HalfOpen | Standing::OnTrial => "half_open",
+        Standing::Busy => "busy",
     }
 }
 

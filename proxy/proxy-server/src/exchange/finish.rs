@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dispatch::{Decision, Entry, Resumed, Target};
+use dispatch::{Conduct, Decision, Entry, Resumed, Target};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -11,8 +11,10 @@ use policy_api::{Event, FailureKind, FleetView, Holds, ReplicaId, RequestFacts, 
 use telemetry::{Span, SpanKind, names};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::admin::breaker_word;
 use crate::clock::micros;
 use crate::decisions::{CALLS_MAX, Place, Record};
+use crate::exchange::deadline::Deadline;
 use crate::exchange::hops::REQUEST_ID;
 use crate::exchange::peek::Seen;
 use crate::exchange::place::Placed;
@@ -75,6 +77,7 @@ pub(crate) struct Journal {
     seen: Option<Seen>,
     /// When the first output of the replica that runs it came.
     first_here: Option<Instant>,
+    deadline: Deadline,
 }
 
 impl Outcome {
@@ -127,6 +130,28 @@ impl Journal {
             closed: false,
             seen: None,
             first_here: None,
+            deadline: Deadline::default(),
+        }
+    }
+
+    /// Takes note of when it is over.
+    pub fn ends_by(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+    }
+
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Takes note of what the replica did with it; whether others may want to know.
+    pub fn conducts(&mut self, conduct: Conduct) {
+        let now_ms = self.proxy.clock.now_ms();
+        if let Some(ticket) = &mut self.ticket
+            && ticket.conducts(now_ms, conduct)
+        {
+            let standing = breaker_word(ticket.replica.standing(now_ms));
+            tracing::info!(replica = ticket.replica.name, standing, "replica's breaker");
+            self.proxy.fleet.touch();
         }
     }
 
@@ -290,6 +315,12 @@ impl Journal {
         self.proxy.metrics.resumes.with_label_values(&[resumed.word()]).inc();
     }
 
+    /// Takes note that the request's time is over.
+    pub fn is_late(&mut self) {
+        self.span.set(names::ERROR_TYPE, "deadline_exceeded");
+        self.span.fail("the request's time is over");
+    }
+
     /// Takes note that the answer ends with its replica's death.
     pub fn breaks_off(&mut self, error: &str) {
         self.span.set(names::ERROR_TYPE, "broke_after_first_byte");
@@ -306,6 +337,7 @@ impl Journal {
             ticket.replica.count_failure();
             self.proxy.replica_failed(&ticket.replica, error.to_owned(), 1);
         }
+        self.conducts(Conduct::Failed);
     }
 
     /// Takes note that the replica told of an error in its stream.
@@ -315,6 +347,7 @@ impl Journal {
         if let Some(ticket) = &self.ticket {
             ticket.replica.count_failure();
         }
+        self.conducts(Conduct::Failed);
     }
 
     /// Turns the request away.

@@ -68,9 +68,13 @@ pub(crate) async fn place(
     let queue_max = proxy.limits.queue_max;
     let _room = proxy.queue.try_acquire().map_err(|_| Refusal::QueueFull { queue_max })?;
     let _held = proxy.hold();
-    let deadline = tokio::time::Instant::now() + Duration::from_millis(proxy.limits.hold_ms_max);
+    let held_until = tokio::time::Instant::now() + Duration::from_millis(proxy.limits.hold_ms_max);
+    let until = journal.deadline().or(held_until);
     loop {
-        if tokio::time::timeout_at(deadline, changed).await.is_err() {
+        if tokio::time::timeout_at(until, changed).await.is_err() {
+            if until < held_until {
+                return Err(Refusal::DeadlineOver);
+            }
             return Err(Refusal::HeldTooLong { hold_ms_max: proxy.limits.hold_ms_max });
         }
         // Listen before looking, so that no change between the two is missed.

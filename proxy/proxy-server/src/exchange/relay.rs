@@ -13,13 +13,14 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use policy_api::Health;
 use thiserror::Error;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
+use crate::exchange::deadline::Deadline;
 use crate::exchange::finish::{Journal, Outcome};
 use crate::exchange::hops::{REQUEST_ID, strip};
 use crate::exchange::peek::Peek;
 use crate::exchange::read_request::Endpoint;
-use crate::exchange::refusal::error_event;
+use crate::exchange::refusal::{DEADLINE_OVER, error_event};
 use crate::exchange::resume::{GoingOn, Resumption, WentOn};
 use crate::exchange::send::Answer;
 use crate::fleet::Replica;
@@ -80,6 +81,8 @@ struct Silence {
     /// Looks that found it silent.
     looks: u32,
     max: Duration,
+    /// When the request is over.
+    deadline: Deadline,
 }
 
 /// How often is looked at a silent stream that could go on elsewhere.
@@ -100,13 +103,13 @@ pub(crate) fn relay(
     journal.add_headers(&mut head.headers);
     journal.relays(head.status);
     let peek = peek_for(&head.headers, journal.peek_bytes_max());
-    let silence_max = journal.silence_max();
+    let (silence_max, deadline) = (journal.silence_max(), journal.deadline());
     let look = if resumption.is_some() { STALL_LOOK.min(silence_max) } else { silence_max };
     let relay = Relay {
         first,
         upstream: Some(body),
         end,
-        silence: Silence::of(silence_max, look),
+        silence: Silence::of(silence_max, look, deadline),
         status: head.status,
         peek,
         journal: Some(journal),
@@ -159,8 +162,9 @@ impl ClientBody {
 }
 
 impl Silence {
-    fn of(max: Duration, look: Duration) -> Silence {
-        Silence { timer: Box::pin(tokio::time::sleep(look)), look, looks: 0, max }
+    fn of(max: Duration, look: Duration, deadline: Deadline) -> Silence {
+        let timer = tokio::time::sleep_until(deadline.or(Instant::now() + look));
+        Silence { timer: Box::pin(timer), look, looks: 0, max, deadline }
     }
 
     fn broken(&mut self) {
@@ -169,7 +173,7 @@ impl Silence {
     }
 
     fn look_again(&mut self) {
-        self.timer.as_mut().reset(tokio::time::Instant::now() + self.look);
+        self.timer.as_mut().reset(self.deadline.or(Instant::now() + self.look));
     }
 
     /// Ends at the next look that finds it silent: how long it has been.
@@ -188,6 +192,8 @@ enum Said {
     Frame(Frame<Bytes>),
     Over,
     Broke(String),
+    /// Nothing in time.
+    Late,
 }
 
 /// What the client is told next.
@@ -205,6 +211,7 @@ impl Relay {
                     Said::Frame(frame) => self.pass(frame).map(Ok),
                     Said::Over => self.over(),
                     Said::Broke(error) => self.died(&error),
+                    Said::Late => self.late(),
                 }
             } else {
                 return Poll::Ready(None);
@@ -216,6 +223,9 @@ impl Relay {
     }
 
     fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
+        if self.silence.deadline.is_over(Instant::now()) {
+            return Poll::Ready(Said::Late);
+        }
         if let Some(first) = self.first.take() {
             return Poll::Ready(Said::Frame(first));
         }
@@ -229,6 +239,9 @@ impl Relay {
         }
         loop {
             let silent = ready!(self.silence.poll_look(cx));
+            if self.silence.deadline.is_over(Instant::now()) {
+                return Poll::Ready(Said::Late);
+            }
             if self.is_dead(silent) {
                 return Poll::Ready(Said::Broke(format!("it sent nothing for {} ms", silent.as_millis())));
             }
@@ -347,17 +360,37 @@ impl Relay {
         }
     }
 
-    /// The answer ends here. A stream of events can still say so; anything else is broken off.
+    /// The client's time is over: dropping the connection ends the work.
+    fn late(&mut self) -> Option<Passed> {
+        if self.peek.is_done() {
+            self.ended();
+            return None;
+        }
+        self.upstream = None;
+        self.first = None;
+        if let Some(journal) = &mut self.journal {
+            journal.is_late();
+        }
+        Some(self.end_with(DEADLINE_OVER, "deadline_exceeded"))
+    }
+
     fn break_off(&mut self, error: &str) -> Passed {
-        let seen = self.peek.end();
         if let Some(journal) = &mut self.journal {
             journal.breaks_off(error);
+        }
+        self.end_with("the replica broke off in the middle of its answer; try again", "replica_failed")
+    }
+
+    /// The answer ends here. A stream of events can still say so; anything else is broken off.
+    fn end_with(&mut self, message: &str, code: &str) -> Passed {
+        let seen = self.peek.end();
+        if let Some(journal) = &mut self.journal {
             journal.close(Outcome::Failed, Some(self.status), Some(seen));
         }
         match self.peek.before_own_event() {
             Some(before) if self.end != End::Length => {
                 let mut event = before.as_bytes().to_vec();
-                event.extend_from_slice(&error_event("the replica broke off in the middle of its answer; try again"));
+                event.extend_from_slice(&error_event(message, code));
                 Ok(Frame::data(event.into()))
             }
             _ => Err(BrokeOff),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dispatch::{Attempts, Chain, Continues, Next, Repeat, ResumeMode, Resumed, Resumes, Sampling};
+use dispatch::{Attempts, Chain, Continues, Failure, Next, Repeat, ResumeMode, Resumed, Resumes, Sampling};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
 use http::{HeaderMap, HeaderName, StatusCode, response};
 use openai_api::PRODUCED_HEADER;
@@ -161,7 +161,7 @@ impl Resumption {
     async fn tried(&mut self, journal: &mut Journal, from: Option<ReplicaId>) -> Result<Answer, Resumed> {
         let Resumption { proxy, chain, facts, request, continues, .. } = self;
         journal.try_failed(FailureKind::Replica);
-        let deadline = Instant::now() + Duration::from_millis(proxy.limits.hold_ms_max);
+        let deadline = journal.deadline().or(Instant::now() + Duration::from_millis(proxy.limits.hold_ms_max));
         let mut attempts = Attempts::new(proxy.limits.tries_max, Repeat::Harmless);
         attempts.tried.replicas.extend(from);
         loop {
@@ -181,14 +181,14 @@ impl Resumption {
             let target = placed.target();
             let fits = matches!(&placed, Placed::Replica(replica) if replica.continues() == *continues);
             let next = match fits {
-                false => attempts.after(dispatch::Failure::NotConnected),
+                false => attempts.after(Failure::NotConnected),
                 true => match send::send(proxy, journal, request, placed, journal.tries() + 1).await {
                     Ok(answer) if is_stream(&answer.head) => return Ok(answer),
                     Ok(_) => {
                         journal.try_failed(FailureKind::Refused);
-                        attempts.after(dispatch::Failure::Busy)
+                        proxy.after(&attempts, Failure::Busy)
                     }
-                    Err(failed) => attempts.after(failed.failure),
+                    Err(failed) => proxy.after(&attempts, failed.failure),
                 },
             };
             match next {

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dispatch::{Failure, Repeat};
-use http::header::HeaderValue;
-use http::{Request, Response, StatusCode, response};
+use dispatch::{Conduct, Failure, Repeat};
+use http::header::{HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Request, Response, StatusCode, response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use policy_api::{Event, FailureKind};
 use telemetry::{Span, SpanKind, names};
+use tokio::time::Instant;
 
 use crate::exchange::authenticate::forget_key;
 use crate::exchange::finish::Journal;
@@ -46,6 +47,7 @@ pub(crate) async fn send(
         let Some(ticket) = replica.ticket(proxy.limits.replica_in_flight_max, journal.prompt_tokens()) else {
             return Err(Failed { failure: Failure::Busy, refusal: Refusal::ReplicaBusy });
         };
+        replica.begins(proxy.clock.now_ms());
         proxy.fleet.mark();
         proxy.observer.tell(Event::Started { subject: journal.subject(), replica: replica.id });
         journal.takes(ticket);
@@ -54,21 +56,20 @@ pub(crate) async fn send(
     let span = journal.span.child("send", SpanKind::Client);
     describe(&span, &placed, attempt);
     let onward = onward_request(proxy, journal, request, &placed, &span);
-    let limit = Duration::from_millis(proxy.limits.answer_ms_max);
-    let result = match tokio::time::timeout(limit, first_byte(proxy, onward, request.repeat)).await {
+    let answer_until = Instant::now() + Duration::from_millis(proxy.limits.answer_ms_max);
+    let until = journal.deadline().or(answer_until);
+    let result = match tokio::time::timeout_at(until, first_byte(proxy, onward, request.repeat)).await {
         Ok(result) => result,
+        Err(_) if until < answer_until => return Err(late(journal, &span)),
         Err(_) => {
-            let error = format!("no answer within {} ms", limit.as_millis());
+            let error = format!("no answer within {} ms", proxy.limits.answer_ms_max);
             Err(Broke { failure: Failure::TooSlow, error, weight: 0 })
         }
     };
     match result {
         Ok(answer) => {
             span.set(names::HTTP_STATUS, i64::from(answer.head.status.as_u16()));
-            match answer.head.status {
-                StatusCode::SERVICE_UNAVAILABLE => Err(busy(journal, &span, answer)),
-                _ => Ok(answer),
-            }
+            judged(journal, &span, answer)
         }
         Err(broke) => {
             if span.is_recorded() {
@@ -78,6 +79,40 @@ pub(crate) async fn send(
             Err(failed(proxy, journal, &placed, broke))
         }
     }
+}
+
+/// The client's time is over; the replica may be as quick as it can.
+fn late(journal: &mut Journal, span: &Span) -> Failed {
+    span.set(names::ERROR_TYPE, "deadline_exceeded");
+    journal.try_failed(FailureKind::Cancelled);
+    Failed { failure: Failure::TooSlow, refusal: Refusal::DeadlineOver }
+}
+
+/// What an answer's status says of the replica, and whether another one shall be asked.
+fn judged(journal: &mut Journal, span: &Span, answer: Answer) -> Result<Answer, Failed> {
+    let (conduct, failure) = match answer.head.status {
+        // Back-pressure is no illness: another replica may have room.
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+            (Conduct::Busy { retry_after_ms: retry_after_ms(&answer.head.headers) }, Failure::Busy)
+        }
+        status if status.is_server_error() => (Conduct::Failed, Failure::AtFault),
+        _ => {
+            journal.conducts(Conduct::Good);
+            return Ok(answer);
+        }
+    };
+    journal.conducts(conduct);
+    span.set(names::ERROR_TYPE, word_of(failure));
+    journal.try_failed(FailureKind::Refused);
+    let Answer { head, first, body } = answer;
+    let answer = Response::from_parts(head, (first, body));
+    Err(Failed { failure, refusal: Refusal::ReplicaSays(Box::new(answer)) })
+}
+
+/// `Retry-After` in seconds; a date is not read.
+fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1000))
 }
 
 /// A try that broke before the first byte.
@@ -125,6 +160,7 @@ fn onward_request(
     let mut headers = onward(&request.headers);
     ask_for_tokens(&mut headers, proxy, request, placed);
     headers.insert(REQUEST_ID, journal.request_id().clone());
+    journal.deadline().tell(&mut headers, Instant::now());
     let base = match placed {
         Placed::Replica(replica) => {
             // Where tenants' keys are judged here, a replica never gets them.
@@ -163,17 +199,11 @@ fn describe(span: &Span, placed: &Placed, attempt: u32) {
     }
 }
 
-/// 503 is back-pressure, not illness: another replica may have room.
-fn busy(journal: &mut Journal, span: &Span, answer: Answer) -> Failed {
-    span.set(names::ERROR_TYPE, word_of(Failure::Busy));
-    journal.try_failed(FailureKind::Refused);
-    let Answer { head, first, body } = answer;
-    let answer = Response::from_parts(head, (first, body));
-    Failed { failure: Failure::Busy, refusal: Refusal::ReplicaSays(Box::new(answer)) }
-}
-
 fn failed(proxy: &Proxy, journal: &mut Journal, placed: &Placed, broke: Broke) -> Failed {
     let Broke { failure, error, weight } = broke;
+    // What we had no means for says nothing of the replica.
+    let is_its_own = weight > 0 || failure == Failure::TooSlow;
+    journal.conducts(if is_its_own { Conduct::Failed } else { Conduct::Unknown });
     let name = placed.name();
     tracing::info!(target_name = name, error, request_id = ?journal.request_id(), "a try failed");
     if let Placed::Replica(replica) = placed {
@@ -202,6 +232,7 @@ fn word_of(failure: Failure) -> &'static str {
         Failure::Busy => "busy",
         Failure::BrokeBeforeFirstByte => "broke_before_first_byte",
         Failure::TooSlow => "too_slow",
+        Failure::AtFault => "at_fault",
         Failure::BrokeAfterFirstByte => "broke_after_first_byte",
     }
 }

@@ -5,6 +5,7 @@ mod fixture;
 
 mod admin;
 mod bad_input;
+mod breaker;
 mod check;
 mod failures;
 mod health;
