@@ -101,6 +101,17 @@ impl Server {
         self.process.wait().unwrap();
     }
 
+    /// Its process' number.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends it a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "kill -s {name}");
+    }
+
     /// Asks it to end and waits until it did; true when it ended well.
     pub fn stop(&mut self) -> bool {
         self.stdin = None;
@@ -167,7 +178,10 @@ pub fn slow_engine() -> Server {
 fn engine_over(model_dir: &Path, flags: &[&str]) -> Server {
     let mut command = headworks();
     command.arg("engine").arg("--model").arg(model_dir);
-    Server::start(command.args(["--listen", "127.0.0.1:0", "--name", MODEL]).args(flags))
+    if !flags.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    Server::start(command.args(["--name", MODEL]).args(flags))
 }
 
 /// A proxy before some replicas, with one shipped policy; `more` is added to its configuration.

@@ -328,14 +328,13 @@ impl Journal {
     }
 
     /// Takes note that the replica died in mid-answer.
-    pub fn died(&mut self, error: &str) {
+    pub fn died(&mut self) {
         self.proxy.metrics.midstream_deaths.inc();
         if let Some(span) = &self.relay_span {
             span.event("the replica died");
         }
         if let Some(ticket) = &self.ticket {
             ticket.replica.count_failure();
-            self.proxy.replica_failed(&ticket.replica, error.to_owned(), 1);
         }
         self.conducts(Conduct::Failed);
     }

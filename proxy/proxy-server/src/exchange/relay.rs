@@ -322,7 +322,7 @@ impl Relay {
         }
         self.upstream = None;
         let journal = self.journal.as_mut().expect("only a stream that goes on is without its books");
-        journal.died(error);
+        journal.died();
         let from = journal.ran_on().map(|replica| replica.id);
         match self.resumption.as_mut().map(|resumption| resumption.died()) {
             Some(Ok(())) => {

@@ -208,7 +208,8 @@ fn failed(proxy: &Proxy, journal: &mut Journal, placed: &Placed, broke: Broke) -
     tracing::info!(target_name = name, error, request_id = ?journal.request_id(), "a try failed");
     if let Placed::Replica(replica) = placed {
         replica.count_failure();
-        if weight > 0 {
+        // Where nobody listens there is no replica; whatever else it does is for its breaker.
+        if weight >= proxy.limits.unhealthy_after {
             proxy.replica_failed(replica, error, weight);
         }
     }
