@@ -63,14 +63,14 @@ async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incom
     let mut attempts = Attempts::new(proxy.limits.tries_max, request.repeat);
     let mut last_failure = None;
     loop {
-        let placed = match place::place(proxy, journal, &chain, &facts, &attempts.tried).await {
+        let (placed, held) = match place::place(proxy, journal, &chain, &facts, &attempts.tried).await {
             Ok(placed) => placed,
             // With nobody left to try, what went wrong with the last one says more.
             Err(Refusal::NobodyTakesWork) => return Err(last_failure.unwrap_or(Refusal::NobodyTakesWork)),
             Err(refusal) => return Err(refusal),
         };
         let target = placed.target();
-        match send::send(proxy, journal, &request, placed, attempts.begin()).await {
+        match send::send(proxy, journal, &request, placed, held, attempts.begin()).await {
             Ok(answer) => {
                 let replica = journal.ran_on();
                 let keep = |replica| resume::Resumption::of(proxy, chain, facts, request, (replica, &answer.head));

@@ -4,6 +4,7 @@ mod slots;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dispatch::TenantHeld;
 use policy_api::Health;
 
 use prometheus::{
@@ -43,6 +44,8 @@ struct Gauges {
     in_flight_max: IntGauge,
     queue: IntGauge,
     queue_max: IntGauge,
+    queue_waiting: IntGaugeVec,
+    queue_oldest: IntGaugeVec,
     replicas: IntGaugeVec,
     breakers: IntGaugeVec,
     replica_in_flight: IntGaugeVec,
@@ -195,6 +198,8 @@ impl Gauges {
             in_flight_max: make.gauge("in_flight_max", "Most requests in flight."),
             queue: make.gauge("queue", "Requests that policies hold."),
             queue_max: make.gauge("queue_max", "Most requests that policies may hold."),
+            queue_waiting: make.gauges("queue_waiting", "Requests that policies hold, by tenant.", &["tenant"]),
+            queue_oldest: make.gauges("queue_oldest_ms", "How long the oldest held request of a tenant has waited.", &["tenant"]),
             replicas: make.gauges("replicas", "Replicas by health.", &["health"]),
             breakers: make.gauges("breakers", "Replicas by how their circuit breaker stands.", &["state"]),
             replica_in_flight: make.gauges("replica_in_flight", "Requests in flight to a replica.", &["replica"]),
@@ -232,6 +237,14 @@ impl Gauges {
         self.in_flight_max.set(limits.in_flight_max as i64);
         self.queue.set(proxy.held().into());
         self.queue_max.set(limits.queue_max as i64);
+        // Only tenants that wait now are shown.
+        self.queue_waiting.reset();
+        self.queue_oldest.reset();
+        for TenantHeld { tenant, waiting, oldest_ms, .. } in proxy.hold.now().tenants {
+            let waited_ms = proxy.clock.now_ms().saturating_sub(oldest_ms);
+            self.queue_waiting.with_label_values(&[&tenant]).set(waiting.into());
+            self.queue_oldest.with_label_values(&[&tenant]).set(waited_ms as i64);
+        }
         for (health, word) in
             [(Health::Healthy, "healthy"), (Health::Unhealthy, "unhealthy"), (Health::Unknown, "unknown")]
         {

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Limits, Secret, Tenants};
 use crate::decisions::Decisions;
 use crate::fleet::{Fleet, Looking, Replica};
+use crate::hold::Hold;
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::policies::{Policies, Sources};
@@ -57,8 +58,8 @@ pub(crate) struct Proxy {
     pub admin_connections: Arc<Semaphore>,
     /// Room for requests in flight.
     pub in_flight: Arc<Semaphore>,
-    /// Room for requests that policies hold.
-    pub queue: Semaphore,
+    /// The requests that policies hold.
+    pub hold: Hold,
     pub admin_streams: Arc<Semaphore>,
     /// Room for components that are being pulled.
     pub pulls: Arc<Semaphore>,
@@ -142,7 +143,7 @@ impl Proxy {
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             admin_connections: Arc::new(Semaphore::new(limits.admin_connections_max)),
             in_flight: Arc::new(Semaphore::new(limits.in_flight_max)),
-            queue: Semaphore::new(limits.queue_max),
+            hold: Hold::new(clock, limits.queue_max),
             admin_streams: Arc::new(Semaphore::new(limits.admin_streams_max)),
             pulls: Arc::new(Semaphore::new(PULLS_MAX)),
             retry_budget: Mutex::new(RetryBudget::new(limits.retries(), clock.now_ms())),

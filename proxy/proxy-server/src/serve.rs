@@ -17,6 +17,7 @@ use crate::base_url::BaseUrl;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
+use crate::hold::ask_held;
 use crate::fleet::{Fleet, judge, poll_peer, poll_replica};
 use crate::listen::{Bounds, Port, bind, tls};
 use crate::metrics::Metrics;
@@ -176,6 +177,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
     };
     let proxy = Arc::new(Proxy::new(parts, telemetry));
     tasks.spawn("judge", judge(proxy.clone()));
+    tasks.spawn("ask held", ask_held(proxy.clone()));
     for replica in &proxy.fleet.replicas {
         tasks.spawn(format!("poll {}", replica.name), poll_replica(proxy.clone(), replica.clone()));
     }

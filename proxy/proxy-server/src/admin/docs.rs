@@ -2,12 +2,13 @@
 
 mod slot;
 
-use dispatch::Standing;
+use dispatch::{Standing, TenantHeld};
 use policy_api::Health;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ReplicaKind;
 use crate::fleet::{Peer, Replica};
+use crate::hold::QueueNow;
 use crate::proxy::Proxy;
 use crate::traffic::{Point, Quantiles};
 
@@ -171,6 +172,38 @@ pub(crate) fn breaker_word(standing: Standing) -> &'static str {
         Standing::Open { .. } => "open",
         Standing::HalfOpen | Standing::OnTrial => "half_open",
         Standing::Busy => "busy",
+    }
+}
+
+/// The requests that policies hold.
+#[derive(Serialize)]
+pub(super) struct QueueDoc {
+    waiting: usize,
+    waiting_max: usize,
+    drain_per_s: f64,
+    retry_after_s: u64,
+    tenants: Vec<TenantQueueDoc>,
+}
+
+#[derive(Serialize)]
+struct TenantQueueDoc {
+    tenant: String,
+    waiting: u32,
+    tokens: u64,
+    oldest_ms: u64,
+}
+
+impl QueueDoc {
+    pub fn of(proxy: &Proxy) -> QueueDoc {
+        let QueueNow { waiting, waiting_max, drain_per_s, retry_after_s, tenants } = proxy.hold.now();
+        let now_ms = proxy.clock.now_ms();
+        let tenants = tenants.into_iter().map(|TenantHeld { tenant, waiting, tokens, oldest_ms }| TenantQueueDoc {
+            tenant: tenant.to_string(),
+            waiting,
+            tokens,
+            oldest_ms: now_ms.saturating_sub(oldest_ms),
+        });
+        QueueDoc { waiting, waiting_max, drain_per_s, retry_after_s, tenants: tenants.collect() }
     }
 }
 

@@ -52,9 +52,11 @@ pub(crate) enum Refusal {
     },
     QueueFull {
         queue_max: usize,
+        retry_after_s: u64,
     },
     HeldTooLong {
         hold_ms_max: u64,
+        retry_after_s: u64,
     },
     // The fleet's.
     NobodyTakesWork,
@@ -156,6 +158,7 @@ impl Refusal {
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Refusal::Denied(denial) => denial.retry_after_ms.map(|ms| u64::from(ms).div_ceil(1000)),
+            Refusal::QueueFull { retry_after_s, .. } | Refusal::HeldTooLong { retry_after_s, .. } => Some(*retry_after_s),
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(1),
             _ => None,
         }
@@ -218,10 +221,10 @@ impl Refusal {
                 ErrorBody::server(format!("the proxy already has {in_flight_max} requests in flight; try again"))
                     .code(code)
             }
-            Refusal::QueueFull { queue_max } => {
+            Refusal::QueueFull { queue_max, .. } => {
                 ErrorBody::server(format!("{queue_max} requests already wait for a replica; try again")).code(code)
             }
-            Refusal::HeldTooLong { hold_ms_max } => {
+            Refusal::HeldTooLong { hold_ms_max, .. } => {
                 ErrorBody::server(format!("no replica came free within {hold_ms_max} ms; try again")).code(code)
             }
             Refusal::NobodyTakesWork => {

@@ -166,7 +166,7 @@ impl Resumption {
         attempts.tried.replicas.extend(from);
         loop {
             let changed = proxy.fleet.changed();
-            let placed = match place::place(proxy, journal, chain, facts, &attempts.tried).await {
+            let (placed, held) = match place::place(proxy, journal, chain, facts, &attempts.tried).await {
                 Ok(placed) => placed,
                 // One that died may come back: the client has waited for less.
                 Err(Refusal::NobodyTakesWork) => {
@@ -182,7 +182,7 @@ impl Resumption {
             let fits = matches!(&placed, Placed::Replica(replica) if replica.continues() == *continues);
             let next = match fits {
                 false => attempts.after(Failure::NotConnected),
-                true => match send::send(proxy, journal, request, placed, journal.tries() + 1).await {
+                true => match send::send(proxy, journal, request, placed, held, journal.tries() + 1).await {
                     Ok(answer) if is_stream(&answer.head) => return Ok(answer),
                     Ok(_) => {
                         journal.try_failed(FailureKind::Refused);

@@ -19,6 +19,7 @@ use crate::exchange::hops::{HOP, REQUEST_ID, onward};
 use crate::exchange::place::Placed;
 use crate::exchange::resume::ask_for_tokens;
 use crate::exchange::{ReadRequest, Refusal};
+use crate::hold;
 use crate::proxy::Proxy;
 use crate::upstream::{NoConnection, in_words, no_connection};
 
@@ -41,6 +42,7 @@ pub(crate) async fn send(
     journal: &mut Journal,
     request: &ReadRequest,
     placed: Placed,
+    held: Option<hold::Place<'_>>,
     attempt: u32,
 ) -> Result<Answer, Failed> {
     if let Placed::Replica(replica) = &placed {
@@ -52,6 +54,8 @@ pub(crate) async fn send(
         proxy.observer.tell(Event::Started { subject: journal.subject(), replica: replica.id });
         journal.takes(ticket);
     }
+    // Its room is taken: the next one's turn.
+    drop(held);
     journal.sends(&placed, attempt);
     let span = journal.span.child("send", SpanKind::Client);
     describe(&span, &placed, attempt);
