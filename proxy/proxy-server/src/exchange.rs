@@ -5,6 +5,7 @@ mod authenticate;
 mod deadline;
 mod facts;
 mod finish;
+mod hedge;
 mod hops;
 mod peek;
 mod place;
@@ -26,6 +27,7 @@ use crate::proxy::Proxy;
 use facts::facts;
 use deadline::Deadline;
 use finish::Journal;
+use hedge::Hedging;
 
 pub(crate) use authenticate::authenticate;
 pub(crate) use finish::Outcome;
@@ -70,7 +72,9 @@ async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incom
             Err(refusal) => return Err(refusal),
         };
         let target = placed.target();
-        match send::send(proxy, journal, &request, placed, held, attempts.begin()).await {
+        attempts.begin();
+        let hedging = Hedging { chain: &chain, facts: &facts, tried: &attempts.tried };
+        match send::send(proxy, journal, &request, placed, held, Some(hedging)).await {
             Ok(answer) => {
                 let replica = journal.ran_on();
                 let keep = |replica| resume::Resumption::of(proxy, chain, facts, request, (replica, &answer.head));

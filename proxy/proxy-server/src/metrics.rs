@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     pub decide: Histogram,
     pub retries: IntCounter,
     pub retries_denied: IntCounter,
+    pub hedges: IntCounterVec,
     pub midstream_deaths: IntCounter,
     pub resumes: IntCounterVec,
     pub policy_faults: IntCounterVec,
@@ -138,6 +139,11 @@ impl Metrics {
             e2e: make.histogram("e2e_seconds", "Time of a finished request from head to last byte.", &LATENCY_BUCKETS),
             decide: make.histogram("decide_seconds", "Time of one decision of the policy chain.", &DECIDE_BUCKETS),
             retries: make.counter("retries_total", "Tries after the first."),
+            hedges: make.counters(
+                "hedges_total",
+                "Requests that were sent to a second replica, by who answered first.",
+                &["first"],
+            ),
             retries_denied: make.counter("retries_denied_total", "Tries after the first that the budget had no room for."),
             midstream_deaths: make.counter("midstream_deaths_total", "Answers that replicas broke off."),
             resumes: make.counters(

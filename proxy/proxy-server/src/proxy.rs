@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use dispatch::{Attempts, Failure, Next, ResumeMode, RetryBudget};
+use dispatch::{Attempts, Failure, Hedges, Next, ResumeMode, RetryBudget};
 use http::HeaderName;
 use policy_api::Event;
 use telemetry::{Telemetry, Tracer};
@@ -64,6 +64,7 @@ pub(crate) struct Proxy {
     /// Room for components that are being pulled.
     pub pulls: Arc<Semaphore>,
     retry_budget: Mutex<RetryBudget>,
+    hedges: Mutex<Hedges>,
     held: AtomicU32,
     next_id: AtomicU64,
 }
@@ -146,6 +147,7 @@ impl Proxy {
             hold: Hold::new(clock, limits.queue_max),
             admin_streams: Arc::new(Semaphore::new(limits.admin_streams_max)),
             pulls: Arc::new(Semaphore::new(PULLS_MAX)),
+            hedges: Mutex::new(Hedges::new(limits.hedges())),
             retry_budget: Mutex::new(RetryBudget::new(limits.retries(), clock.now_ms())),
             held: AtomicU32::new(0),
             // Ids of two runs differ, so that a kept decision is not taken for another's.
@@ -185,6 +187,12 @@ impl Proxy {
     /// What is left for tries after the first.
     pub fn retry_budget(&self) -> MutexGuard<'_, RetryBudget> {
         self.retry_budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of answers' times; `None` where nothing is hedged.
+    pub fn hedges(&self) -> Option<MutexGuard<'_, Hedges>> {
+        let is_on = self.limits.hedge_percent_max > 0;
+        is_on.then(|| self.hedges.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether a request may be tried again after this, and there is budget for it.

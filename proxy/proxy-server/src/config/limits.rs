@@ -1,6 +1,6 @@
 //! Every bound of the proxy, by name.
 
-use dispatch::{BreakerRules, RetryRules};
+use dispatch::{BreakerRules, HedgeRules, RetryRules};
 use serde::Deserialize;
 
 /// Every queue, pool, body, retry and wait of the proxy is bounded by one of these.
@@ -55,6 +55,10 @@ pub struct Limits {
     pub retry_percent_max: u32,
     /// Tries after the first that there may be each second, however few requests there are.
     pub retry_per_second_least: u32,
+    /// Requests that may be sent a second time while they wait for their answer, as a share; 0: none.
+    pub hedge_percent_max: u32,
+    /// Milliseconds that a request must have waited for that.
+    pub hedge_ms_least: u64,
     /// Tries of one request, the first included.
     pub tries_max: u32,
     /// Requests that policies hold at one time; more are 503.
@@ -127,6 +131,8 @@ impl Default for Limits {
             ttft_outlier_times: 10,
             retry_percent_max: 20,
             retry_per_second_least: 10,
+            hedge_percent_max: 0,
+            hedge_ms_least: 50,
             tries_max: 3,
             queue_max: 256,
             hold_ms_max: 10_000,
@@ -171,6 +177,11 @@ impl Limits {
         }
     }
 
+    /// How much is hedged.
+    pub(crate) fn hedges(&self) -> HedgeRules {
+        HedgeRules { percent_max: self.hedge_percent_max, ms_least: self.hedge_ms_least }
+    }
+
     /// How many tries after the first there may be.
     pub(crate) fn retries(&self) -> RetryRules {
         RetryRules { percent_max: self.retry_percent_max, per_second_least: self.retry_per_second_least }
@@ -185,7 +196,7 @@ impl Limits {
     }
 
     /// Each bound's key and value, and the least and the most that it may be.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 45] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 47] {
         let Limits {
             body_bytes_max,
             body_ms_max,
@@ -210,6 +221,8 @@ impl Limits {
             ttft_outlier_times,
             retry_percent_max,
             retry_per_second_least,
+            hedge_percent_max,
+            hedge_ms_least,
             tries_max,
             queue_max,
             hold_ms_max,
@@ -259,6 +272,8 @@ impl Limits {
             ("ttft_outlier_times", ttft_outlier_times.into(), 0, COUNT_MAX),
             ("retry_percent_max", retry_percent_max.into(), 0, 100),
             ("retry_per_second_least", retry_per_second_least.into(), 0, COUNT_MAX),
+            ("hedge_percent_max", hedge_percent_max.into(), 0, 100),
+            ("hedge_ms_least", hedge_ms_least, 0, MS_MAX),
             ("tries_max", tries_max.into(), 1, 1000),
             ("queue_max", queue_max as u64, 0, COUNT_MAX),
             ("hold_ms_max", hold_ms_max, 0, MS_MAX),

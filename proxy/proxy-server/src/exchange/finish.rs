@@ -256,9 +256,9 @@ impl Journal {
     }
 
     /// Takes note of where it is sent.
-    pub fn sends(&mut self, placed: &Placed, attempt: u32) {
+    pub fn sends(&mut self, placed: &Placed) {
         self.record.target = Some(placed.name().to_owned());
-        self.record.attempts = attempt;
+        self.record.attempts += 1;
         self.sent = Some(self.proxy.clock.now());
         self.first_here = None;
         self.keep_record();
@@ -270,6 +270,30 @@ impl Journal {
             Some(place) => self.proxy.decisions.update(place, record),
             None => self.kept = Some(self.proxy.decisions.insert(record)),
         }
+    }
+
+    /// Takes note that the replica that was asked first broke, while another may still answer.
+    pub fn hedge_lost(&mut self, error: &str) {
+        self.conducts(Conduct::Failed);
+        tracing::info!(error, request_id = ?self.request_id, "the first of two broke");
+    }
+
+    /// Takes note that another replica answered sooner: the first one's work is dropped.
+    pub fn moves_to(&mut self, ticket: Ticket, placed: &Placed, sent: Instant) {
+        if let Some(replica) = self.replica.take() {
+            let (subject, kind) = (self.subject.clone(), FailureKind::Cancelled);
+            self.proxy.observer.tell(Event::Failed { subject, replica, kind });
+        }
+        self.let_go();
+        self.takes(ticket);
+        self.sends(placed);
+        self.sent = Some(sent);
+    }
+
+    /// Takes note that a second replica's work is not needed.
+    pub fn spares(&self, replica: ReplicaId) {
+        let (subject, kind) = (self.subject.clone(), FailureKind::Cancelled);
+        self.proxy.observer.tell(Event::Failed { subject, replica, kind });
     }
 
     /// Takes note that a try failed.

@@ -182,7 +182,7 @@ impl Resumption {
             let fits = matches!(&placed, Placed::Replica(replica) if replica.continues() == *continues);
             let next = match fits {
                 false => attempts.after(Failure::NotConnected),
-                true => match send::send(proxy, journal, request, placed, held, journal.tries() + 1).await {
+                true => match send::send(proxy, journal, request, placed, held, None).await {
                     Ok(answer) if is_stream(&answer.head) => return Ok(answer),
                     Ok(_) => {
                         journal.try_failed(FailureKind::Refused);

@@ -1,5 +1,6 @@
 //! Sends a request to where it was placed, and waits for the first byte of the answer.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::exchange::authenticate::forget_key;
 use crate::exchange::finish::Journal;
+use crate::exchange::hedge::{Hedging, hedged};
 use crate::exchange::hops::{HOP, REQUEST_ID, onward};
 use crate::exchange::place::Placed;
 use crate::exchange::resume::ask_for_tokens;
@@ -43,7 +45,7 @@ pub(crate) async fn send(
     request: &ReadRequest,
     placed: Placed,
     held: Option<hold::Place<'_>>,
-    attempt: u32,
+    hedging: Option<Hedging<'_>>,
 ) -> Result<Answer, Failed> {
     if let Placed::Replica(replica) = &placed {
         let Some(ticket) = replica.ticket(proxy.limits.replica_in_flight_max, journal.prompt_tokens()) else {
@@ -56,13 +58,16 @@ pub(crate) async fn send(
     }
     // Its room is taken: the next one's turn.
     drop(held);
-    journal.sends(&placed, attempt);
+    journal.sends(&placed);
+    let began = Instant::now();
     let span = journal.span.child("send", SpanKind::Client);
-    describe(&span, &placed, attempt);
+    describe(&span, &placed, journal.tries());
     let onward = onward_request(proxy, journal, request, &placed, &span);
     let answer_until = Instant::now() + Duration::from_millis(proxy.limits.answer_ms_max);
     let until = journal.deadline().or(answer_until);
-    let result = match tokio::time::timeout_at(until, first_byte(proxy, onward, request.repeat)).await {
+    let first = std::pin::pin!(first_byte(proxy, onward, request.repeat));
+    let answer = hedged(proxy, journal, request, first, hedging);
+    let result = match tokio::time::timeout_at(until, answer).await {
         Ok(result) => result,
         Err(_) if until < answer_until => return Err(late(journal, &span)),
         Err(_) => {
@@ -72,6 +77,9 @@ pub(crate) async fn send(
     };
     match result {
         Ok(answer) => {
+            if let Some(mut hedges) = proxy.hedges() {
+                hedges.answered(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+            }
             span.set(names::HTTP_STATUS, i64::from(answer.head.status.as_u16()));
             judged(journal, &span, answer)
         }
@@ -120,11 +128,28 @@ fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// A try that broke before the first byte.
-struct Broke {
+pub(super) struct Broke {
     failure: Failure,
-    error: String,
+    pub error: String,
     /// Of the failures in a row that make a replica unhealthy.
     weight: u32,
+}
+
+/// Sends it as it is to one more replica.
+pub(super) fn begin<'a>(
+    proxy: &'a Proxy,
+    journal: &Journal,
+    request: &ReadRequest,
+    placed: &Placed,
+) -> impl Future<Output = Result<Answer, Broke>> + Send + use<'a> {
+    let span = journal.span.child("send", SpanKind::Client);
+    describe(&span, placed, journal.tries() + 1);
+    let onward = onward_request(proxy, journal, request, placed, &span);
+    let repeat = request.repeat;
+    async move {
+        let _span = span;
+        first_byte(proxy, onward, repeat).await
+    }
 }
 
 async fn first_byte(proxy: &Proxy, request: Request<Full<Bytes>>, repeat: Repeat) -> Result<Answer, Broke> {

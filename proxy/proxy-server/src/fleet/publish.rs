@@ -178,25 +178,25 @@ fn row_of(replica: &Replica, now_ms: u64) -> Row {
     Row { row, models: replica.reading().models.clone() }
 }
 
-/// Lets those look unhealthy that breakers take out, and those that are busy while another one could do their work.
+/// Lets those look unhealthy that breakers take out or that are busy, as long as others can do their work: of those that
+/// are well a share at most, and nobody who serves a model alone.
 fn leave_out(rows: &mut [Row], standings: &[Standing], ejection_percent_max: u32) {
     if standings.iter().all(|standing| *standing == Standing::Closed) {
         return;
     }
-    for (row, is_out) in dispatch::ejected(standings, ejection_percent_max).into_iter().enumerate() {
-        if is_out {
-            rows[row].row.health = Health::Unhealthy;
-        }
-    }
-    let busy: Vec<usize> = (0..rows.len()).filter(|row| standings[*row] == Standing::Busy).collect();
-    let others: Vec<usize> = (0..rows.len())
-        .filter(|row| takes_work(&rows[*row].row) && standings[*row] != Standing::Busy)
+    let well: Vec<usize> = (0..rows.len()).filter(|row| takes_work(&rows[*row].row)).collect();
+    let of_well: Vec<Standing> = well.iter().map(|row| standings[*row]).collect();
+    let ejected = dispatch::ejected(&of_well, ejection_percent_max);
+    let is_out = |at: usize| ejected[at] || of_well[at] == Standing::Busy;
+    let (out, others): (Vec<usize>, Vec<usize>) = (0..well.len()).partition(|at| is_out(*at));
+    let serves = |model: &Model| others.iter().any(|at| rows[well[*at]].models.iter().any(|its| its.id == model.id));
+    let covered: Vec<usize> = out
+        .into_iter()
+        .map(|at| well[at])
+        .filter(|row| !others.is_empty() && rows[*row].models.iter().all(serves))
         .collect();
-    for row in busy {
-        let serves = |model: &Model| others.iter().any(|other| rows[*other].models.iter().any(|its| its.id == model.id));
-        if rows[row].models.iter().all(serves) && !others.is_empty() {
-            rows[row].row.health = Health::Unhealthy;
-        }
+    for row in covered {
+        rows[row].row.health = Health::Unhealthy;
     }
 }
 

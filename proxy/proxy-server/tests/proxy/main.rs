@@ -9,6 +9,7 @@ mod breaker;
 mod check;
 mod failures;
 mod health;
+mod hedge;
 mod hold;
 mod lifecycle;
 mod pass_through;

@@ -1,5 +1,6 @@
 //! Clients of the storm: they know what the right answer is.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Read;
 
@@ -20,8 +21,8 @@ pub struct Expected(Vec<String>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Right,
-    /// An error with a status and a message.
-    Refused(u16),
+    /// An error with a status and a message, by its code.
+    Refused(u16, String),
     /// A stream that was right as far as it came, and ended with an error's event.
     ErrorEvent,
     /// A whole answer whose connection broke within it: the client cannot take it for whole.
@@ -37,7 +38,7 @@ pub struct Counts {
     pub right: u64,
     pub lost: u64,
     pub corrupted: u64,
-    refused: u64,
+    refused: BTreeMap<String, u64>,
     error_events: u64,
     broken_off: u64,
     left: u64,
@@ -46,7 +47,7 @@ pub struct Counts {
 
 impl Answer {
     pub fn is_clear_error(&self) -> bool {
-        matches!(self, Answer::Refused(502..=504))
+        matches!(self, Answer::Refused(502..=504, _))
     }
 }
 
@@ -54,7 +55,7 @@ impl Counts {
     pub fn count(&mut self, number: u64, answer: &Answer) {
         let count = match answer {
             Answer::Right => &mut self.right,
-            Answer::Refused(_) => &mut self.refused,
+            Answer::Refused(status, code) => self.refused.entry(format!("{status} {code}")).or_default(),
             Answer::ErrorEvent => &mut self.error_events,
             Answer::BrokenOff => &mut self.broken_off,
             Answer::Left => &mut self.left,
@@ -73,7 +74,7 @@ impl fmt::Display for Counts {
         let Counts { right, lost, corrupted, refused, error_events, broken_off, left, first_wrong: _ } = self;
         write!(
             f,
-            "{right} right, {left} left by their clients, {refused} refused with an error, {error_events} streams ended by an \
+            "{right} right, {left} left by their clients, refused {refused:?}, {error_events} streams ended by an \
              error's event, {broken_off} whole answers broken off, {corrupted} corrupted, {lost} lost"
         )
     }
@@ -128,7 +129,9 @@ impl Expected {
             (200, Err(_)) if !stream => Answer::BrokenOff,
             (_, Err(error)) => Answer::Lost(format!("{status}, then {error} after {text}")),
             (status, Ok(())) => match serde_json::from_str::<Value>(&text) {
-                Ok(said) if said["error"]["message"].is_string() => Answer::Refused(status),
+                Ok(said) if said["error"]["message"].is_string() => {
+                    Answer::Refused(status, said["error"]["code"].as_str().unwrap_or("").to_owned())
+                }
                 _ => Answer::Lost(format!("{status} without an error: {text}")),
             },
         }
@@ -156,7 +159,7 @@ fn judge_whole(text: &str, right: &str) -> Answer {
 /// A stream's events must be whole, of one id, and say the right text in the right order.
 fn judge_stream(text: &str, right: &str) -> Answer {
     let mut said = String::new();
-    let mut ids = std::collections::BTreeSet::new();
+    let mut ids = BTreeSet::new();
     let mut is_done = false;
     for event in text.split_terminator("\n\n") {
         let Some(data) = event.strip_prefix("data: ") else { return Answer::Corrupted(text.to_owned()) };
