@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, StatusCode, header};
 use openai_api::{
-    ChatRequest, CompletionRequest, DONE_FRAME, Delivery, ErrorBody, Message, Options, PRODUCED_HEADER, Produced, Prompt, frame,
+    ChatRequest, CompletionRequest, DONE_FRAME, Delivery, ErrorBody, Message, Options, PRODUCED_HEADER, Produced,
+    Prompt, frame,
 };
 use telemetry::{Span, SpanKind, names};
 use tokio::sync::mpsc::error::TrySendError;
@@ -204,7 +205,8 @@ impl Exchange {
         prompt.extend(&begun.tokens);
         let output_tokens_left = output_tokens_max - begun.count();
         let (sender, mut receiver) = events(output_tokens_left);
-        let job = Job { prompt, output_tokens_max: output_tokens_left, sampler, received: self.received, events: sender };
+        let job =
+            Job { prompt, output_tokens_max: output_tokens_left, sampler, received: self.received, events: sender };
         self.server.inbox.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => {
                 Refusal::busy("requests are on their way to the batch", self.server.inbox.max_capacity())

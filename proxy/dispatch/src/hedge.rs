@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_request_is_hedged_when_it_has_waited_longer_than_nearly_all() {
-        let delay_us = seen(HedgeRules { percent_max: 5, ms_least: 0 }, 640, 10_000).request().expect("enough is known");
+        let delay_us =
+            seen(HedgeRules { percent_max: 5, ms_least: 0 }, 640, 10_000).request().expect("enough is known");
         assert!((9_000..12_000).contains(&delay_us), "{delay_us}");
         assert_eq!(seen(HedgeRules { percent_max: 5, ms_least: 50 }, 640, 10_000).request(), Some(50_000));
     }

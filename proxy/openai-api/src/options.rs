@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::continuation::{CONTINUATION_FIELD, Continuation};
 use crate::ErrorBody;
+use crate::continuation::{CONTINUATION_FIELD, Continuation};
 use crate::fields::{Fields, invalid, shown};
 
 /// Most stop strings one request may have.

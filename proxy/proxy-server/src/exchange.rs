@@ -24,8 +24,8 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::proxy::Proxy;
-use facts::facts;
 use deadline::Deadline;
+use facts::facts;
 use finish::Journal;
 use hedge::Hedging;
 

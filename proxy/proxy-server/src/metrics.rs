@@ -144,7 +144,8 @@ impl Metrics {
                 "Requests that were sent to a second replica, by who answered first.",
                 &["first"],
             ),
-            retries_denied: make.counter("retries_denied_total", "Tries after the first that the budget had no room for."),
+            retries_denied: make
+                .counter("retries_denied_total", "Tries after the first that the budget had no room for."),
             midstream_deaths: make.counter("midstream_deaths_total", "Answers that replicas broke off."),
             resumes: make.counters(
                 "resumes_total",
@@ -205,7 +206,11 @@ impl Gauges {
             queue: make.gauge("queue", "Requests that policies hold."),
             queue_max: make.gauge("queue_max", "Most requests that policies may hold."),
             queue_waiting: make.gauges("queue_waiting", "Requests that policies hold, by tenant.", &["tenant"]),
-            queue_oldest: make.gauges("queue_oldest_ms", "How long the oldest held request of a tenant has waited.", &["tenant"]),
+            queue_oldest: make.gauges(
+                "queue_oldest_ms",
+                "How long the oldest held request of a tenant has waited.",
+                &["tenant"],
+            ),
             replicas: make.gauges("replicas", "Replicas by health.", &["health"]),
             breakers: make.gauges("breakers", "Replicas by how their circuit breaker stands.", &["state"]),
             replica_in_flight: make.gauges("replica_in_flight", "Requests in flight to a replica.", &["replica"]),

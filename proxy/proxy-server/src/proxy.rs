@@ -1,7 +1,7 @@
 //! What both ports share: the fleet, the policies, the pool, the bounds, and the books.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dispatch::{Attempts, Failure, Hedges, Next, ResumeMode, RetryBudget};
 use http::HeaderName;

@@ -75,7 +75,10 @@ fn a_stream_whose_replica_is_killed_goes_on_elsewhere_as_if_nothing_had_happened
     assert_eq!(metric(&page, "headworks_proxy_midstream_deaths_total"), Some(1.0));
     assert_eq!(metric(&page, "headworks_proxy_resumes_total{result=\"resumed\"}"), Some(1.0));
     let decision = &proxy.admin_json("/admin/v1/decisions")["decisions"][0];
-    assert_eq!((&decision["outcome"], &decision["attempts"], &decision["output_tokens"]), (&"finished".into(), &2.into(), &400.into()));
+    assert_eq!(
+        (&decision["outcome"], &decision["attempts"], &decision["output_tokens"]),
+        (&"finished".into(), &2.into(), &400.into())
+    );
     assert_eq!(decision["target"], format!("us-{}", 1 - busy));
 }
 

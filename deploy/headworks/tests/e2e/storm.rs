@@ -24,7 +24,9 @@ const RECOVERY_MS_MAX: u128 = 1000;
 
 fn number(variable: &str, otherwise: u64) -> u64 {
     let said = std::env::var(variable).ok();
-    said.map_or(otherwise, |said| said.parse().unwrap_or_else(|_| panic!("{variable} must be a whole number, not {said}")))
+    said.map_or(otherwise, |said| {
+        said.parse().unwrap_or_else(|_| panic!("{variable} must be a whole number, not {said}"))
+    })
 }
 
 #[test]
@@ -64,7 +66,8 @@ fn a_storm_of_faults_loses_and_corrupts_nothing() {
         let page = fleet.metrics();
         let idle = |name: &str| metric(&page, name).unwrap_or(0.0) == 0.0;
         let quiet = idle("headworks_proxy_in_flight") && idle("headworks_proxy_queue");
-        (quiet && (0..3).all(|replica| idle(&format!("headworks_proxy_replica_in_flight{{replica=\"us-{replica}\"}}")))).then_some(())
+        (quiet && (0..3).all(|replica| idle(&format!("headworks_proxy_replica_in_flight{{replica=\"us-{replica}\"}}"))))
+            .then_some(())
     });
     wait_for("connections to be given back", || (fleet.proxy_use().files <= before.files + 4).then_some(()));
     let after = fleet.proxy_use();

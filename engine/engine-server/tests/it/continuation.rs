@@ -33,7 +33,9 @@ fn begun(events: &[String]) -> Continuation {
         let data: Value = serde_json::from_str(data.trim()).unwrap();
         begun.id = data["id"].as_str().unwrap().to_owned();
         begun.created = data["created"].as_u64().unwrap();
-        let Some(Produced { tokens, seed, cached_tokens, .. }) = event.lines().find_map(|line| Produced::from_line(line.as_bytes())) else {
+        let Some(Produced { tokens, seed, cached_tokens, .. }) =
+            event.lines().find_map(|line| Produced::from_line(line.as_bytes()))
+        else {
             continue;
         };
         begun.tokens.extend(tokens);

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use dispatch::{Chain, Conduct, Repeat, Target, Tried};
 use policy_api::{Call, Event, RequestFacts};
 
+use crate::exchange::ReadRequest;
 use crate::exchange::finish::Journal;
 use crate::exchange::place::{self, Placed};
 use crate::exchange::send::{Answer, Broke, begin};
-use crate::exchange::ReadRequest;
 use crate::fleet::{Replica, Ticket};
 use crate::proxy::Proxy;
 

@@ -158,7 +158,9 @@ impl Refusal {
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Refusal::Denied(denial) => denial.retry_after_ms.map(|ms| u64::from(ms).div_ceil(1000)),
-            Refusal::QueueFull { retry_after_s, .. } | Refusal::HeldTooLong { retry_after_s, .. } => Some(*retry_after_s),
+            Refusal::QueueFull { retry_after_s, .. } | Refusal::HeldTooLong { retry_after_s, .. } => {
+                Some(*retry_after_s)
+            }
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(1),
             _ => None,
         }

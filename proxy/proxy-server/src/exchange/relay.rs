@@ -89,11 +89,7 @@ struct Silence {
 const STALL_LOOK: Duration = Duration::from_millis(500);
 
 /// Begins to relay an answer.
-pub(crate) fn relay(
-    mut journal: Journal,
-    answer: Answer,
-    resumption: Option<Box<Resumption>>,
-) -> Response<ClientBody> {
+pub(crate) fn relay(mut journal: Journal, answer: Answer, resumption: Option<Box<Resumption>>) -> Response<ClientBody> {
     let Answer { mut head, first, body } = answer;
     let end = end_of(&head, journal.endpoint());
     strip(&mut head.headers);

@@ -34,7 +34,8 @@ async fn failed_once(proxy: &Proxy, bad: &mut Replica, good: &mut Replica, statu
 #[tokio::test]
 async fn one_that_is_at_fault_is_replaced_and_then_left_out() {
     let (mut bad, mut good) = (Replica::start().await, Replica::start().await);
-    let lines = "limits.breaker_failures_max = 2\nlimits.breaker_open_ms = 3600000\nlimits.breaker_open_ms_max = 3600000";
+    let lines =
+        "limits.breaker_failures_max = 2\nlimits.breaker_open_ms = 3600000\nlimits.breaker_open_ms_max = 3600000";
     let proxy = Proxy::start(&format!("{lines}\n{}", replicas([&bad, &good]))).await;
     proxy.until_healthy(2).await;
     for _ in 0..20 {

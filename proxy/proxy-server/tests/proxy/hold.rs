@@ -46,7 +46,8 @@ async fn the_urgent_leave_first_and_tenants_in_turns() {
         let first = only.asked().await;
         until_held(&proxy, 5).await;
         let queue = proxy.document("/admin/v1/queue").await;
-        let shown: Vec<_> = queue["tenants"].as_array().unwrap().iter().map(|tenant| (&tenant["tenant"], &tenant["waiting"])).collect();
+        let shown: Vec<_> =
+            queue["tenants"].as_array().unwrap().iter().map(|tenant| (&tenant["tenant"], &tenant["waiting"])).collect();
         assert_eq!(json!(shown), json!([["batch", 3], ["other", 1], ["urgent", 1]]));
         assert_eq!(proxy.metric("headworks_proxy_queue_waiting{tenant=\"batch\"}").await, 3.0);
         first.answer(200, "{}");
@@ -94,11 +95,18 @@ async fn a_client_that_leaves_gives_up_its_place() {
 async fn a_full_queue_says_when_to_come_back() {
     let mut only = Replica::start().await;
     let proxy = holding(&only, "limits.queue_max = 1").await;
-    let (_, _, ()) = tokio::join!(ask(&proxy, "batch"), async { until_held(&proxy, 0).await; ask(&proxy, "batch").await }, async {
-        let first = only.asked().await;
-        until_held(&proxy, 1).await;
-        insta::assert_snapshot!(shown(ask(&proxy, "other").await).await);
-        first.answer(200, "{}");
-        only.asked().await.answer(200, "{}");
-    });
+    let (_, _, ()) = tokio::join!(
+        ask(&proxy, "batch"),
+        async {
+            until_held(&proxy, 0).await;
+            ask(&proxy, "batch").await
+        },
+        async {
+            let first = only.asked().await;
+            until_held(&proxy, 1).await;
+            insta::assert_snapshot!(shown(ask(&proxy, "other").await).await);
+            first.answer(200, "{}");
+            only.asked().await.answer(200, "{}");
+        }
+    );
 }

@@ -26,7 +26,8 @@ fn end(id: &str) -> String {
 
 const DONE: &str = "data: [DONE]\n\n";
 const CHAT: &str = "/v1/chat/completions";
-const GREEDY: &str = r#"{"model":"tiny","stream":true,"temperature":0,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
+const GREEDY: &str =
+    r#"{"model":"tiny","stream":true,"temperature":0,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
 
 /// A proxy over replicas that go on by text.
 async fn over_text(list: &[&Replica], more: &str) -> Proxy {
@@ -85,10 +86,12 @@ async fn a_greedy_chat_goes_on_from_its_text() {
     assert_eq!(proxy.metric("headworks_proxy_resumes_total{result=\"resumed\"}").await, 1.0);
     let decisions = proxy.until("decisions", |all| all[0]["outcome"] == "finished").await;
     assert_eq!(decisions[0]["attempts"], 2);
-    proxy.until("fleet", |fleet| {
-        let replicas = fleet["regions"][0]["replicas"].as_array().unwrap();
-        replicas.iter().all(|replica| replica["in_flight"] == 0)
-    }).await;
+    proxy
+        .until("fleet", |fleet| {
+            let replicas = fleet["regions"][0]["replicas"].as_array().unwrap();
+            replicas.iter().all(|replica| replica["in_flight"] == 0)
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -112,10 +115,12 @@ async fn one_that_stalls_is_left_for_another() {
 async fn one_that_cannot_go_on_and_a_busy_one_are_passed_over() {
     let (mut one, mut two, mut three) = (Replica::start().await, Replica::start().await, Replica::start().await);
     let proxy = over_text(&[&one, &two, &three], "").await;
-    let asked = async |one: &mut Replica, two: &mut Replica, three: &mut Replica| tokio::select! {
-        asked = one.asked() => asked,
-        asked = two.asked() => asked,
-        asked = three.asked() => asked,
+    let asked = async |one: &mut Replica, two: &mut Replica, three: &mut Replica| {
+        tokio::select! {
+            asked = one.asked() => asked,
+            asked = two.asked() => asked,
+            asked = three.asked() => asked,
+        }
     };
     let (answer, frames) = tokio::join!(proxy.post(CHAT, GREEDY), async {
         let frames = asked(&mut one, &mut two, &mut three).await.stream();

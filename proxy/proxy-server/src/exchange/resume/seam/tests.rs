@@ -15,11 +15,15 @@ fn event(form: Form, id: &str, text: &str, finish: &str) -> String {
 }
 
 fn opening(id: &str) -> String {
-    format!("data: {{\"id\":\"{id}\",\"created\":12,\"choices\":[{{\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}}}}]}}\n\n")
+    format!(
+        "data: {{\"id\":\"{id}\",\"created\":12,\"choices\":[{{\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}}}}]}}\n\n"
+    )
 }
 
 fn usage(id: &str, prompt: usize, output: usize) -> String {
-    format!("data: {{\"id\":\"{id}\",\"created\":12,\"choices\":[],\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{output}}}}}\n\n")
+    format!(
+        "data: {{\"id\":\"{id}\",\"created\":12,\"choices\":[],\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{output}}}}}\n\n"
+    )
 }
 
 const DONE: &str = "data: [DONE]\n\n";
