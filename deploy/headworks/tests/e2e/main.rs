@@ -18,5 +18,6 @@ mod processes;
 mod push;
 mod registry;
 mod replay;
+mod storm;
 mod swap;
 mod traces;

@@ -5,12 +5,16 @@ mod fixture;
 
 mod admin;
 mod bad_input;
+mod breaker;
 mod check;
 mod failures;
 mod health;
+mod hedge;
+mod hold;
 mod lifecycle;
 mod pass_through;
 mod policies;
+mod resume;
 mod streaming;
 mod swap;
 mod tenants;
