@@ -11,6 +11,7 @@ use guest_build::shell::{cargo, read};
 /// Who may import which of our crates, as ARCHITECTURE.md draws it. Tests may import more.
 const ARROWS: &[(&str, &[&str])] = &[
     ("openai-api", &[]),
+    ("upstream", &[]),
     ("policy-api", &[]),
     ("engine-kv", &[]),
     ("engine-backend", &[]),
@@ -31,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine-model", &["engine-backend"]),
     (
         "proxy-server",
-        &["openai-api", "dispatch", "policy-api", "policy-runtime", "oci-artifact", "web-ui", "telemetry"],
+        &["openai-api", "dispatch", "upstream", "policy-api", "policy-runtime", "oci-artifact", "web-ui", "telemetry"],
     ),
     (
         "engine-server",
@@ -52,7 +53,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("opentelemetry-otlp", &["telemetry"]),
     ("hyper", &["proxy-server", "engine-server", "bench-load"]),
     ("axum", &["proxy-server", "engine-server"]),
-    ("tokio", &["proxy-server", "engine-server", "bench-load", "headworks"]),
+    ("tokio", &["proxy-server", "upstream", "engine-server", "bench-load", "headworks"]),
 ];
 
 #[derive(Deserialize)]

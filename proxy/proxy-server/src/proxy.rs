@@ -8,6 +8,7 @@ use http::HeaderName;
 use policy_api::Event;
 use telemetry::{Telemetry, Tracer};
 use tokio::sync::Semaphore;
+use upstream::Upstream;
 
 use crate::base_url::BaseUrl;
 use crate::clock::Clock;
@@ -21,7 +22,7 @@ use crate::policies::{Policies, Sources};
 use crate::recorder::{Recorder, Recording};
 use crate::tasks::Stopping;
 use crate::traffic::Traffic;
-use crate::upstream::{Probe, Upstream};
+use crate::upstream::Probe;
 
 /// Components that are pulled at one time; further ones wait.
 const PULLS_MAX: usize = 4;

@@ -203,11 +203,13 @@ fn sources(config: &Config) -> Sources {
     }
 }
 
-/// Closes each second's books.
+/// Closes each second's books, and connections that were idle too long.
 async fn tick(proxy: Arc<Proxy>) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     loop {
         seconds.tick().await;
         proxy.traffic.tick(&proxy.clock, proxy.in_flight_now());
+        proxy.upstream.sweep();
+        proxy.probe.sweep();
     }
 }

@@ -6,40 +6,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Uri};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http_body_util::{BodyExt, Limited};
+use upstream::{Again, Bounds, Incoming, Upstream};
 
 use crate::config::Limits;
 
 /// How long an idle connection is kept. Shorter than the servers' own keep-alive (uvicorn's 5 s, our engine's 10 s), so
 /// that we close first and no request goes into a connection that is being closed.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(4);
-/// How soon the kernel asks a silent peer whether it still lives.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Bytes a looked-at endpoint may answer.
 const PROBE_BYTES_MAX: usize = 1 << 20;
 
-/// Sends requests on.
-pub(crate) type Upstream = Client<HttpConnector, Full<Bytes>>;
-
-/// The data path's pool.
+/// The data path's client.
 pub(crate) fn upstream(limits: &Limits) -> Upstream {
     client(limits.connect_ms_max, limits.replica_idle_max)
 }
 
 fn client(connect_ms_max: u64, idle_max: usize) -> Upstream {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(Duration::from_millis(connect_ms_max)));
-    connector.set_keepalive(Some(KEEPALIVE));
-    Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(IDLE_TIME_MAX)
-        .pool_timer(TokioTimer::new())
-        .pool_max_idle_per_host(idle_max)
-        .build(connector)
+    Upstream::new(Bounds {
+        connect_time_max: Duration::from_millis(connect_ms_max),
+        idle_max,
+        idle_time_max: IDLE_TIME_MAX,
+        // All threads of the one runtime wait for the same sockets.
+        threads: 1,
+    })
 }
 
 /// Looks at servers, over connections of its own, so that looking never waits behind requests.
@@ -50,17 +40,23 @@ impl Probe {
         Probe(client(limits.connect_ms_max, 1))
     }
 
+    /// Closes connections that were idle too long.
+    pub fn sweep(&self) {
+        self.0.sweep();
+    }
+
     /// The body of a good answer to GET, or what was wrong in one sentence.
     pub async fn get(&self, uri: Uri) -> Result<Bytes, String> {
-        let mut request = Request::new(Full::default());
+        let mut request = Request::new(Bytes::new());
         *request.uri_mut() = uri;
         self.send(request).await
     }
 
     /// The same for any request.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Bytes, String> {
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Bytes, String> {
         let path = request.uri().path().to_owned();
-        let answer = self.0.request(request).await.map_err(|error| in_words(&error))?;
+        let answer = self.0.request(request, Again::Harmless).await;
+        let answer = answer.map_err(|error| in_words(&error))?;
         let status = answer.status();
         let body = body_of(answer.into_body()).await.map_err(|error| format!("GET {path}: {error}"))?;
         match status.is_success() {
@@ -70,7 +66,7 @@ impl Probe {
     }
 }
 
-async fn body_of(body: Incoming) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+async fn body_of(body: Incoming) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
     Ok(Limited::new(body, PROBE_BYTES_MAX).collect().await?.to_bytes())
 }
 

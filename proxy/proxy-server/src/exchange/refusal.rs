@@ -5,9 +5,9 @@ use dispatch::Failure;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use http_body::Frame;
-use hyper::body::Incoming;
 use openai_api::ErrorBody;
 use policy_api::Denial;
+use upstream::Incoming;
 
 use crate::base_url::PATH_BYTES_MAX;
 use crate::exchange::ClientBody;

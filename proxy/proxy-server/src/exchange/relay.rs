@@ -10,10 +10,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, response};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use policy_api::Health;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep};
+use upstream::Incoming;
 
 use crate::exchange::deadline::Deadline;
 use crate::exchange::finish::{Journal, Outcome};
@@ -80,6 +80,8 @@ struct Silence {
     look: Duration,
     /// Looks that found it silent.
     looks: u32,
+    /// When something came. The timer is not set anew for each frame: it looks at this when it fires.
+    heard: Instant,
     max: Duration,
     /// When the request is over.
     deadline: Deadline,
@@ -159,25 +161,30 @@ impl ClientBody {
 
 impl Silence {
     fn of(max: Duration, look: Duration, deadline: Deadline) -> Silence {
-        let timer = tokio::time::sleep_until(deadline.or(Instant::now() + look));
-        Silence { timer: Box::pin(timer), look, looks: 0, max, deadline }
+        let heard = Instant::now();
+        let timer = tokio::time::sleep_until(deadline.or(heard + look));
+        Silence { timer: Box::pin(timer), look, looks: 0, heard, max, deadline }
     }
 
-    fn broken(&mut self) {
+    fn broken(&mut self, now: Instant) {
         self.looks = 0;
-        self.look_again();
-    }
-
-    fn look_again(&mut self) {
-        self.timer.as_mut().reset(self.deadline.or(Instant::now() + self.look));
+        self.heard = now;
     }
 
     /// Ends at the next look that finds it silent: how long it has been.
     fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
-        ready!(self.timer.as_mut().poll(cx));
-        self.looks += 1;
-        self.look_again();
-        Poll::Ready(self.look * self.looks)
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            let due = self.heard + self.look * (self.looks + 1);
+            if now < due && !self.deadline.is_over(now) {
+                self.timer.as_mut().reset(self.deadline.or(due));
+                continue;
+            }
+            self.looks += 1;
+            self.timer.as_mut().reset(self.deadline.or(now + self.look));
+            return Poll::Ready(self.look * self.looks);
+        }
     }
 }
 
@@ -257,7 +264,7 @@ impl Relay {
 
     /// A frame as the client gets it; `None` while it waits for more.
     fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
-        self.silence.broken();
+        self.silence.broken(Instant::now());
         let mut data = match frame.into_data() {
             Ok(data) => data,
             Err(frame) => return Some(frame),
@@ -345,7 +352,7 @@ impl Relay {
                 (self.first, self.upstream) = (first, Some(body));
                 (self.journal, self.resumption) = (Some(journal), Some(resumption));
                 self.awaits_output = true;
-                self.silence.broken();
+                self.silence.broken(Instant::now());
                 None
             }
             Err(why) => {

@@ -8,11 +8,11 @@ use dispatch::{Conduct, Failure, Repeat};
 use http::header::{HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Request, Response, StatusCode, response};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
 use policy_api::{Event, FailureKind};
 use telemetry::{Span, SpanKind, names};
 use tokio::time::Instant;
+use upstream::{Again, Incoming};
 
 use crate::exchange::authenticate::forget_key;
 use crate::exchange::finish::Journal;
@@ -152,13 +152,17 @@ pub(super) fn begin<'a>(
     }
 }
 
-async fn first_byte(proxy: &Proxy, request: Request<Full<Bytes>>, repeat: Repeat) -> Result<Answer, Broke> {
+async fn first_byte(proxy: &Proxy, request: Request<Bytes>, repeat: Repeat) -> Result<Answer, Broke> {
     let broke = |error: &(dyn std::error::Error + 'static)| Broke {
         failure: Failure::BrokeBeforeFirstByte,
         error: in_words(error),
         weight: 1,
     };
-    let answer = proxy.upstream.request(request).await.map_err(|error| match error.is_connect() {
+    let again = match repeat {
+        Repeat::Harmless => Again::Harmless,
+        Repeat::OnlyUnseen => Again::Never,
+    };
+    let answer = proxy.upstream.request(request, again).await.map_err(|error| match error.is_connect() {
         false => broke(&error),
         true => {
             let weight = match no_connection(&error) {
@@ -185,7 +189,7 @@ fn onward_request(
     request: &ReadRequest,
     placed: &Placed,
     span: &Span,
-) -> Request<Full<Bytes>> {
+) -> Request<Bytes> {
     let mut headers = onward(&request.headers);
     ask_for_tokens(&mut headers, proxy, request, placed);
     headers.insert(REQUEST_ID, journal.request_id().clone());
@@ -204,7 +208,7 @@ fn onward_request(
         }
     };
     span.inject(&mut headers);
-    let mut onward = Request::new(Full::new(request.body.clone()));
+    let mut onward = Request::new(request.body.clone());
     *onward.method_mut() = request.method.clone();
     *onward.uri_mut() = base.join(&request.path);
     *onward.headers_mut() = headers;
