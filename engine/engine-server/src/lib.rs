@@ -20,6 +20,7 @@ mod http;
 mod load;
 mod metrics;
 mod output;
+mod push;
 mod quoted;
 mod refusal;
 mod sampler;

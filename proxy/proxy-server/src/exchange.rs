@@ -41,7 +41,7 @@ pub(crate) async fn exchange(proxy: Arc<Proxy>, request: Request<Incoming>) -> R
 
 async fn serve(proxy: &Proxy, journal: &mut Journal, request: Request<Incoming>) -> Result<send::Answer, Refusal> {
     journal.enter()?;
-    let tenant = authenticate(&proxy.tenants, request.headers())?;
+    let tenant = authenticate(&proxy.tenants.load(), request.headers())?;
     let mut request = read_request(request, &proxy.limits).await?;
     let facts = facts(proxy, &mut request, tenant);
     journal.read(&request, &facts);

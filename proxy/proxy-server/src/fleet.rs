@@ -1,9 +1,17 @@
 //! The fleet as this proxy knows it: replicas, other regions, and the view of them that policies see.
 
+mod follow;
+mod keep;
+mod look;
+mod pace;
 mod peer;
 mod poll;
+mod prometheus_text;
 mod publish;
 mod replica;
+mod roster;
+mod scrape;
+mod stay;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -14,17 +22,21 @@ use policy_api::{FleetView, RegionId, ReplicaId};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use publish::Publisher;
+use roster::Roster;
 
+pub(crate) use keep::keep;
 pub(crate) use peer::Peer;
 pub(crate) use poll::{poll_peer, poll_replica};
 pub(crate) use publish::Published;
 pub(crate) use replica::{Replica, Ticket};
+pub(crate) use roster::{Changes, JoinError, Joined};
+pub(crate) use stay::Source;
 
 /// All replicas and regions, and the last view of them.
 pub(crate) struct Fleet {
-    pub replicas: Vec<Arc<Replica>>,
+    roster: Roster,
     pub peers: Vec<Arc<Peer>>,
     published: ArcSwap<Published>,
     publisher: Mutex<Publisher>,
@@ -44,9 +56,8 @@ pub(crate) enum NoView {
 
 impl Fleet {
     pub fn new(config: &Config) -> Fleet {
-        let replicas = config.replicas.iter().enumerate();
         let fleet = Fleet {
-            replicas: replicas.map(|(id, file)| Arc::new(Replica::new(ReplicaId(id as u32), file))).collect(),
+            roster: Roster::new(config.limits.replicas_max),
             peers: config.regions.iter().map(|region| Arc::new(Peer::new(region))).collect(),
             published: ArcSwap::default(),
             publisher: Mutex::default(),
@@ -108,8 +119,39 @@ impl Fleet {
         self.changed.notified()
     }
 
-    pub fn replica(&self, id: ReplicaId) -> Option<&Arc<Replica>> {
-        self.replicas.get(id.0 as usize)
+    /// All replicas, those that are about to go included.
+    pub fn replicas(&self) -> Arc<Vec<Arc<Replica>>> {
+        self.roster.members()
+    }
+
+    pub fn replica(&self, id: ReplicaId) -> Option<Arc<Replica>> {
+        self.roster.replica(id)
+    }
+
+    /// The replica of this name that is not about to go.
+    pub fn named(&self, name: &str) -> Option<Arc<Replica>> {
+        self.roster.named(name)
+    }
+
+    /// Takes a source's whole word about its replicas.
+    pub fn sync(&self, source: &Source, found: &[config::Replica], now_ms: u64) -> Changes {
+        let changes = self.roster.sync(source, found, now_ms);
+        self.touch();
+        changes
+    }
+
+    /// Takes one replica in.
+    pub fn join(&self, source: &Source, file: &config::Replica, now_ms: u64) -> Result<Joined, JoinError> {
+        let joined = self.roster.join(source, file, now_ms);
+        self.touch();
+        joined
+    }
+
+    /// Strikes one off that has gone.
+    pub fn forget(&self, id: ReplicaId) -> bool {
+        let is_gone = self.roster.forget(id);
+        self.touch();
+        is_gone
     }
 
     pub fn peer(&self, id: RegionId) -> Option<&Arc<Peer>> {
@@ -120,7 +162,7 @@ impl Fleet {
     /// regions serve.
     pub fn models(&self) -> Vec<crate::wire::Model> {
         let mut models: Vec<crate::wire::Model> = Vec::new();
-        for replica in &self.replicas {
+        for replica in self.replicas().iter() {
             let reading = replica.reading();
             if reading.health != policy_api::Health::Healthy {
                 continue;
@@ -154,7 +196,7 @@ impl Fleet {
     fn publish_by(&self, mut publisher: MutexGuard<'_, Publisher>, now_ms: u64, held: u32) {
         // Before the looking: what changes from here on makes the next view.
         self.dirty.swap(false, Ordering::AcqRel);
-        if let Some(next) = publisher.publish(&self.published.load(), &self.replicas, &self.peers, now_ms, held) {
+        if let Some(next) = publisher.publish(&self.published.load(), &self.replicas(), &self.peers, now_ms, held) {
             self.published.store(Arc::new(next));
         }
     }

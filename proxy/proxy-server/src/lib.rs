@@ -5,14 +5,17 @@ mod config;
 mod serve;
 
 mod data;
+mod discovery;
 mod exchange;
 
 mod decisions;
 mod fleet;
 mod observe;
 mod policies;
+mod live;
 mod proxy;
 mod recorder;
+mod reload;
 mod traffic;
 mod upstream;
 

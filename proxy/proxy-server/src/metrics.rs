@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
     pub midstream_deaths: IntCounter,
     pub policy_faults: IntCounterVec,
     pub policy_swaps: IntCounterVec,
+    pub reloads: IntCounterVec,
     pub policy_counts: IntCounterVec,
     pub policy_gauges: prometheus::GaugeVec,
     pub events_dropped: IntCounter,
@@ -132,6 +133,7 @@ impl Metrics {
             retries: make.counter("retries_total", "Tries after the first."),
             midstream_deaths: make.counter("midstream_deaths_total", "Answers that replicas broke off."),
             policy_faults: make.counters("policy_faults_total", "Policies that could not answer.", &["slot"]),
+            reloads: make.counters("config_reloads_total", "Reloads of the configuration by result.", &["result"]),
             policy_swaps: make.counters("policy_swaps_total", "New policy versions by result.", &["slot", "result"]),
             policy_counts: make.counters("policy_count_total", "Counters that policies keep.", &["slot", "name"]),
             policy_gauges: make.keep(prometheus::GaugeVec::new(
@@ -223,10 +225,11 @@ impl Gauges {
         for (health, word) in
             [(Health::Healthy, "healthy"), (Health::Unhealthy, "unhealthy"), (Health::Unknown, "unknown")]
         {
-            let count = proxy.fleet.replicas.iter().filter(|replica| replica.reading().health == health).count();
+            let count = proxy.fleet.replicas().iter().filter(|replica| replica.reading().health == health).count();
             self.replicas.with_label_values(&[word]).set(count as i64);
         }
-        for replica in &proxy.fleet.replicas {
+        self.replica_in_flight.reset();
+        for replica in proxy.fleet.replicas().iter() {
             self.replica_in_flight.with_label_values(&[&replica.name]).set(replica.in_flight().into());
         }
         self.replica_in_flight_max.set(limits.replica_in_flight_max.into());

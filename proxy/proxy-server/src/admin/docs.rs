@@ -5,7 +5,6 @@ mod slot;
 use policy_api::Health;
 use serde::{Deserialize, Serialize};
 
-use crate::config::ReplicaKind;
 use crate::fleet::{Peer, Replica};
 use crate::proxy::Proxy;
 use crate::traffic::{Point, Quantiles};
@@ -49,8 +48,10 @@ pub(crate) struct ReplicaDoc {
     name: String,
     url: String,
     kind: String,
+    source: String,
     health: String,
     health_error: Option<String>,
+    load_error: Option<String>,
     draining: bool,
     pub models: Vec<String>,
     in_flight: u32,
@@ -87,7 +88,7 @@ impl RegionDoc {
     pub fn own(proxy: &Proxy) -> RegionDoc {
         let now_ms = proxy.clock.now_ms();
         let replicas: Vec<ReplicaDoc> =
-            proxy.fleet.replicas.iter().map(|replica| ReplicaDoc::of(replica, now_ms)).collect();
+            proxy.fleet.replicas().iter().map(|replica| ReplicaDoc::of(replica, now_ms)).collect();
         RegionDoc {
             id: 0,
             name: proxy.region.clone(),
@@ -130,16 +131,15 @@ impl ReplicaDoc {
             id: replica.id.0,
             name: replica.name.clone(),
             url: replica.url.to_string(),
-            kind: match replica.kind {
-                ReplicaKind::Headworks => "headworks".to_owned(),
-                ReplicaKind::Openai => "openai".to_owned(),
-            },
+            kind: replica.kind.word().to_owned(),
+            source: replica.stay.source.to_string(),
             health: match reading.health {
                 Health::Healthy => "healthy".to_owned(),
                 Health::Unhealthy => "unhealthy".to_owned(),
                 Health::Unknown => "unknown".to_owned(),
             },
             health_error: reading.health_error.clone(),
+            load_error: reading.load_error.clone(),
             draining: row.draining,
             models: reading.models.iter().map(|model| model.id.clone()).collect(),
             in_flight: replica.in_flight(),

@@ -51,7 +51,7 @@ pub(crate) async fn send(
     }
     journal.sends(&placed, attempt);
     let span = journal.span.child("send", SpanKind::Client);
-    let key = if proxy.tenants.are_configured() { Key::Judged } else { Key::Replicas };
+    let key = if proxy.tenants.load().are_configured() { Key::Judged } else { Key::Replicas };
     describe(&span, &placed, attempt);
     let onward = onward_request(journal, request, &placed, &span, key);
     let limit = Duration::from_millis(proxy.limits.answer_ms_max);

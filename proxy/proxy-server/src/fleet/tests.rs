@@ -19,7 +19,9 @@ impl Bench {
             text += &format!("[[replica]]\nname = \"r{index}\"\nurl = \"http://127.0.0.1:1\"\n");
         }
         let config = Config::parse(&text, std::path::Path::new("test.toml")).unwrap();
-        Bench { fleet: Fleet::new(&config), clock: Clock::start() }
+        let fleet = Fleet::new(&config);
+        fleet.sync(&Source::Config, &config.replicas, 0);
+        Bench { fleet, clock: Clock::start() }
     }
 
     fn view(&self, model: Option<&str>) -> Result<Arc<FleetView>, NoView> {
@@ -27,14 +29,14 @@ impl Bench {
     }
 
     fn look(&self, replica: usize, state: ReplicaState) {
-        self.fleet.replicas[replica].looks_well(state, 0, self.clock.now_ms());
+        self.fleet.replicas()[replica].looks_well(state, 0, self.clock.now_ms());
         self.fleet.touch();
     }
 
     fn serves(&self, replica: usize, models: &[&str]) {
         let models: Vec<String> = models.iter().map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();
         let list = format!(r#"{{"data":[{}]}}"#, models.join(","));
-        self.fleet.replicas[replica].serves(read_models(list.as_bytes()).unwrap());
+        self.fleet.replicas()[replica].serves(read_models(list.as_bytes()).unwrap());
         self.fleet.touch();
     }
 }
@@ -54,10 +56,10 @@ fn the_version_moves_only_when_something_changed() {
 fn a_request_under_way_is_seen_before_the_next_look() {
     let bench = Bench::new(1);
     bench.look(0, ReplicaState::default());
-    let ticket = bench.fleet.replicas[0].ticket(1, 0).expect("there is room");
+    let ticket = bench.fleet.replicas()[0].ticket(1, 0).expect("there is room");
     bench.fleet.mark();
     assert_eq!(bench.view(None).unwrap().running, [1]);
-    assert!(bench.fleet.replicas[0].ticket(1, 0).is_none(), "one is the bound");
+    assert!(bench.fleet.replicas()[0].ticket(1, 0).is_none(), "one is the bound");
     drop(ticket);
     bench.fleet.touch();
     assert_eq!(bench.view(None).unwrap().running, [0]);
@@ -103,7 +105,7 @@ fn those_tried_are_gone_from_the_view_and_its_version_is_its_own() {
 #[test]
 fn illness_takes_as_many_failures_as_configured_and_one_good_look_heals() {
     let bench = Bench::new(1);
-    let replica = &bench.fleet.replicas[0];
+    let replica = bench.fleet.replicas()[0].clone();
     bench.look(0, ReplicaState::default());
     assert!(!replica.looks_ill("once".to_owned(), 1, 2));
     assert_eq!(replica.reading().health, Health::Healthy);
