@@ -13,7 +13,7 @@ mod roster;
 mod scrape;
 mod stay;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use arc_swap::ArcSwap;
@@ -34,12 +34,21 @@ pub(crate) use replica::{Replica, Ticket};
 pub(crate) use roster::{Changes, JoinError, Joined};
 pub(crate) use stay::Source;
 
+/// A fleet of so many is shown exactly as it is at each look.
+const EXACT_REPLICAS_MAX: u64 = 256;
+/// A larger fleet's view is made anew after a microsecond for each so many replicas: about twice as long as the making
+/// takes.
+const REPLICAS_PER_US: u64 = 2;
+
 /// All replicas and regions, and the last view of them.
 pub(crate) struct Fleet {
     roster: Roster,
     pub peers: Vec<Arc<Peer>>,
     published: ArcSwap<Published>,
     publisher: Mutex<Publisher>,
+    /// When the last view was made, in monotonic microseconds, and of how many replicas.
+    made_us: AtomicU64,
+    made_of: AtomicUsize,
     /// Something changed since the last view was made.
     dirty: AtomicBool,
     changed: Notify,
@@ -61,6 +70,8 @@ impl Fleet {
             peers: config.regions.iter().map(|region| Arc::new(Peer::new(region))).collect(),
             published: ArcSwap::default(),
             publisher: Mutex::default(),
+            made_us: AtomicU64::new(0),
+            made_of: AtomicUsize::new(0),
             dirty: AtomicBool::new(true),
             changed: Notify::new(),
         };
@@ -70,9 +81,13 @@ impl Fleet {
 
     /// The fleet as it is now. Counts of requests under way are as of this call, so that a burst between two looks at
     /// the replicas spreads.
+    ///
+    /// Where replicas are very many, making a view for each of their changes would be all that the proxy does: there
+    /// the last one, which is milliseconds old, serves a burst.
     pub fn now(&self, now: Looking<'_>) -> Arc<Published> {
-        if self.dirty.load(Ordering::Acquire) {
+        if self.dirty.load(Ordering::Acquire) && self.is_due(now) {
             self.publish(now.clock.now_ms(), now.held);
+            self.made_us.store(now.clock.now_us(), Ordering::Relaxed);
         }
         self.published.load_full()
     }
@@ -183,6 +198,12 @@ impl Fleet {
         models
     }
 
+    fn is_due(&self, now: Looking<'_>) -> bool {
+        let replicas = self.made_of.load(Ordering::Relaxed) as u64;
+        let age_us = now.clock.now_us().saturating_sub(self.made_us.load(Ordering::Relaxed));
+        replicas <= EXACT_REPLICAS_MAX || age_us * REPLICAS_PER_US >= replicas
+    }
+
     fn publish(&self, now_ms: u64, held: u32) {
         // One maker at a time; others decide by the last view, which is microseconds old.
         let publisher = match self.publisher.try_lock() {
@@ -196,7 +217,9 @@ impl Fleet {
     fn publish_by(&self, mut publisher: MutexGuard<'_, Publisher>, now_ms: u64, held: u32) {
         // Before the looking: what changes from here on makes the next view.
         self.dirty.swap(false, Ordering::AcqRel);
-        if let Some(next) = publisher.publish(&self.published.load(), &self.replicas(), &self.peers, now_ms, held) {
+        let replicas = self.replicas();
+        self.made_of.store(replicas.len(), Ordering::Relaxed);
+        if let Some(next) = publisher.publish(&self.published.load(), &replicas, &self.peers, now_ms, held) {
             self.published.store(Arc::new(next));
         }
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use crate::discovery::WatchedFile;
@@ -63,6 +64,21 @@ pub(crate) async fn watch_config(proxy: Arc<Proxy>, path: PathBuf, text: String)
             // It may be on its way to its place; what is in force stays in force.
             tracing::debug!("the configuration's file cannot be read at the moment");
         }
+    }
+}
+
+/// Reloads on SIGHUP.
+pub(crate) async fn reload_on_hangup(proxy: Arc<Proxy>) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            tracing::warn!(%error, "cannot listen for SIGHUP; a change of the file reloads the configuration too");
+            return;
+        }
+    };
+    while hangups.recv().await.is_some() {
+        tracing::info!("SIGHUP: reloading the configuration");
+        proxy.reload().await;
     }
 }
 

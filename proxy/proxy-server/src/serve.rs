@@ -24,7 +24,7 @@ use crate::observe::{Observer, observe};
 use crate::policies::{Folder, Policies, Sources, watch, watch_folder};
 use crate::proxy::{Parts, Proxy};
 use crate::recorder::{self, Recorder};
-use crate::reload::watch_config;
+use crate::reload::{reload_on_hangup, watch_config};
 use crate::tasks::Tasks;
 
 /// How long background tasks get to end once the connections have.
@@ -180,6 +180,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<
     proxy.discoveries.set(&proxy, &whole.discoveries);
     tasks.spawn("keep", keep(proxy.clone()));
     if let (Some(path), Some(text)) = (whole.file(), whole.text()) {
+        tasks.spawn("reload on SIGHUP", reload_on_hangup(proxy.clone()));
         tasks.spawn("watch the configuration", watch_config(proxy.clone(), path.to_owned(), text.to_owned()));
     }
     for peer in &proxy.fleet.peers {
