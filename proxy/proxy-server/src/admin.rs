@@ -29,9 +29,9 @@ use serde::Serialize;
 
 use crate::listen::Answers;
 use crate::proxy::Proxy;
-use docs::{FleetDoc, TrafficDoc};
+use docs::{FleetDoc, QueueDoc, TrafficDoc};
 
-pub(crate) use docs::RegionDoc;
+pub(crate) use docs::{RegionDoc, breaker_word};
 
 /// Decisions given when none is said.
 const DECISIONS_LIMIT: usize = 100;
@@ -74,6 +74,7 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/admin/v1/discovery", get(replicas::discovery))
         .route("/admin/v1/reload", get(replicas::last_reload).post(replicas::reload))
         .route("/admin/v1/traffic", get(traffic))
+        .route("/admin/v1/queue", get(queue))
         .route("/admin/v1/decisions", get(decisions::list))
         .route("/admin/v1/decisions/{id}", get(decisions::one))
         .route("/admin/v1/decisions/{id}/replay", get(decisions::replay))
@@ -126,6 +127,10 @@ async fn fleet(State(proxy): State<Arc<Proxy>>) -> Json<FleetDoc> {
 
 async fn region(State(proxy): State<Arc<Proxy>>) -> Json<RegionDoc> {
     Json(RegionDoc::own(&proxy))
+}
+
+async fn queue(State(proxy): State<Arc<Proxy>>) -> Json<QueueDoc> {
+    Json(QueueDoc::of(&proxy))
 }
 
 /// What a path's query says.

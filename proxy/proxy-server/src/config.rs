@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dispatch::{Budget, OnError, Pattern, Quarantine, Scope};
+use dispatch::{Budget, Continues, OnError, Pattern, Quarantine, ResumeMode, Scope};
 use http::HeaderName;
 use policy_api::RegionId;
 use thiserror::Error;
@@ -24,7 +24,7 @@ use crate::policies::{self as loaded, Signing};
 use crate::recorder::Recording;
 use file::ConfigFile;
 
-pub(crate) use discovery::{Discovery, Place, RegionNames, Template};
+pub(crate) use discovery::{Discovery, Place, PortOf, RegionNames, Service, Template};
 pub(crate) use oci::Oci;
 pub(crate) use policies::{SLOT_NAME, is_slot_name};
 pub(crate) use tenants::{Tenant, Tenants};
@@ -52,6 +52,8 @@ pub struct Config {
     /// Where compiled components are kept for the next start.
     pub(crate) policy_cache_folder: Option<PathBuf>,
     pub(crate) tenants: Tenants,
+    /// Which streams go on at another replica when theirs dies.
+    pub(crate) resume: ResumeMode,
     pub(crate) recording: Option<Recording>,
     pub(crate) oci: Oci,
     pub(crate) signing: Signing,
@@ -68,6 +70,8 @@ pub(crate) struct Replica {
     pub url: BaseUrl,
     pub region: RegionId,
     pub kind: ReplicaKind,
+    /// How it goes on with a stream that another replica began.
+    pub continues: Continues,
     pub weight: u32,
     /// Of the models that it lists, these are served here; empty: all.
     pub models: Arc<[Pattern]>,

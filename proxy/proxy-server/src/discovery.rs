@@ -2,6 +2,7 @@
 
 mod dns;
 mod file;
+mod kubernetes;
 mod watched_file;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,6 +77,7 @@ fn begin(proxy: &Arc<Proxy>, discovery: Discovery) -> Running {
     let task = proxy.tasks.spawn_task(format!("discover {name}"), async move {
         match place {
             Place::File(path) => file::find(finder, path, template).await,
+            Place::Kubernetes(service) => kubernetes::find(finder, service, template).await,
             Place::Dns { host, port, interval_ms } => {
                 dns::find(finder, dns::Name { host, port }, interval_ms, template).await;
             }

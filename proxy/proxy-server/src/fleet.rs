@@ -1,6 +1,7 @@
 //! The fleet as this proxy knows it: replicas, other regions, and the view of them that policies see.
 
 mod follow;
+mod judge;
 mod keep;
 mod look;
 mod pace;
@@ -26,6 +27,7 @@ use crate::config::{self, Config};
 use publish::Publisher;
 use roster::Roster;
 
+pub(crate) use judge::judge;
 pub(crate) use keep::keep;
 pub(crate) use peer::Peer;
 pub(crate) use poll::{poll_peer, poll_replica};
@@ -66,10 +68,10 @@ pub(crate) enum NoView {
 impl Fleet {
     pub fn new(config: &Config) -> Fleet {
         let fleet = Fleet {
-            roster: Roster::new(config.limits.replicas_max),
+            roster: Roster::new(config.limits.replicas_max, config.limits.breaker()),
             peers: config.regions.iter().map(|region| Arc::new(Peer::new(region))).collect(),
             published: ArcSwap::default(),
-            publisher: Mutex::default(),
+            publisher: Mutex::new(Publisher::new(config.limits.ejection_percent_max)),
             made_us: AtomicU64::new(0),
             made_of: AtomicUsize::new(0),
             dirty: AtomicBool::new(true),

@@ -10,6 +10,7 @@ mod exchange;
 
 mod decisions;
 mod fleet;
+mod hold;
 mod observe;
 mod policies;
 mod live;

@@ -17,7 +17,8 @@ use crate::base_url::BaseUrl;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
-use crate::fleet::{Fleet, Source, keep, poll_peer};
+use crate::fleet::{Fleet, Source, judge, keep, poll_peer};
+use crate::hold::ask_held;
 use crate::listen::{Bounds, Port, bind, tls};
 use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
@@ -142,6 +143,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<
         policy_headers,
         policy_cache_folder,
         tenants,
+        resume,
         limits,
         recording,
         ..
@@ -163,6 +165,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<
         admin_token,
         policy_headers,
         tenants,
+        resume,
         limits,
         clock,
         fleet,
@@ -176,6 +179,8 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<
         tasks: tasks.clone(),
     };
     let proxy = Arc::new(Proxy::new(parts, telemetry));
+    tasks.spawn("judge", judge(proxy.clone()));
+    tasks.spawn("ask held", ask_held(proxy.clone()));
     proxy.sync_replicas(&Source::Config, &whole.replicas);
     proxy.discoveries.set(&proxy, &whole.discoveries);
     tasks.spawn("keep", keep(proxy.clone()));

@@ -5,11 +5,13 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its helper cannot go on")]
 
 mod bad_input;
+mod bench_proxy;
 mod client;
 mod dashboard;
 mod demo;
 mod docs;
 mod faults;
+mod fleet;
 mod help;
 mod http;
 mod policy_verbs;
@@ -17,5 +19,6 @@ mod processes;
 mod push;
 mod registry;
 mod replay;
+mod storm;
 mod swap;
 mod traces;

@@ -20,6 +20,7 @@ impl Config {
             differs("policy_cache_folder", self.policy_cache_folder != new.policy_cache_folder),
             differs("recording", self.recording != new.recording),
             differs("oci", self.oci != new.oci),
+            differs("resume", self.resume != new.resume),
             differs("signing", self.signing != new.signing),
             differs("telemetry", format!("{:?}", self.telemetry) != format!("{:?}", new.telemetry)),
         ]

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dispatch::Pattern;
+use dispatch::{Continues, Pattern};
 use policy_api::RegionId;
 use serde::Deserialize;
 
 use crate::base_url::BaseUrl;
-use crate::config::file::{ReplicaFile, Wrong, check_name, wrong};
+use crate::config::file::{ContinuesFile, ReplicaFile, Wrong, check_name, wrong};
 use crate::config::{Region, Replica, ReplicaKind};
 
 /// Milliseconds between two looks at a name server.
@@ -17,6 +17,9 @@ const DNS_INTERVAL_MS: u64 = 5000;
 /// More often is no use: answers are cached on the way.
 const INTERVAL_MS_LEAST: u64 = 100;
 const INTERVAL_MS_MOST: u64 = 24 * 60 * 60 * 1000;
+
+/// Where a pod has its account.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// `[[discovery]]`.
 #[derive(Deserialize)]
@@ -34,6 +37,23 @@ pub(super) enum DiscoveryFile {
         #[serde(default)]
         template: TemplateFile,
     },
+    Kubernetes {
+        service: String,
+        namespace: Option<String>,
+        port: Option<PortFile>,
+        api: Option<String>,
+        account: Option<PathBuf>,
+        #[serde(default)]
+        template: TemplateFile,
+    },
+}
+
+/// A port as a number or by its name in the service.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum PortFile {
+    Number(u16),
+    Name(String),
 }
 
 /// `[discovery.template]`.
@@ -63,6 +83,29 @@ pub(crate) enum Place {
     File(PathBuf),
     /// The addresses of a name.
     Dns { host: String, port: u16, interval_ms: u64 },
+    /// The EndpointSlices of a service.
+    Kubernetes(Service),
+}
+
+/// A Kubernetes service, and how its cluster's API is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Service {
+    pub name: String,
+    /// The pod's own when none is named.
+    pub namespace: Option<String>,
+    pub port: PortOf,
+    /// The one that pods are told of when none is named.
+    pub api: Option<String>,
+    /// The folder with `token`, `ca.crt` and `namespace`.
+    pub account: PathBuf,
+}
+
+/// Which of a service's ports.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum PortOf {
+    First,
+    Number(u16),
+    Name(String),
 }
 
 /// What a found replica is where it does not say otherwise.
@@ -90,7 +133,7 @@ impl RegionNames {
 
     /// One replica as somebody typed it, checked.
     pub(super) fn check(&self, file: ReplicaFile, template: &Template) -> Result<Replica, Wrong> {
-        let ReplicaFile { name, url, region, kind, weight, models } = file;
+        let ReplicaFile { name, url, region, kind, continues: said, weight, models } = file;
         check_name("replica.name", &name)?;
         if weight == Some(0) {
             return wrong("replica.weight", format!("of {name:?} is 0; 100 is ordinary, 1 the least"));
@@ -112,7 +155,7 @@ impl RegionNames {
             Some(models) => check_models("replica.models", models)?,
         };
         let (kind, weight) = (kind.unwrap_or(template.kind), weight.unwrap_or(template.weight));
-        Ok(Replica { name, url, region, kind, weight, models })
+        Ok(Replica { name, url, region, kind, continues: continues(said, kind), weight, models })
     }
 
     /// Replicas as somebody typed them, checked; every name once.
@@ -165,7 +208,16 @@ impl Template {
     /// A replica of which only the address is known.
     pub fn replica(&self, name: String, url: BaseUrl) -> Replica {
         let Template { kind, region, weight, models } = self.clone();
-        Replica { name, url, region, kind, weight, models }
+        Replica { name, url, region, kind, continues: continues(None, kind), weight, models }
+    }
+}
+
+/// As is said of the replica, else what is known of its kind.
+fn continues(said: Option<ContinuesFile>, kind: ReplicaKind) -> Continues {
+    match (said, kind) {
+        (Some(ContinuesFile::Tokens), _) | (None, ReplicaKind::Headworks) => Continues::Tokens,
+        (Some(ContinuesFile::Text), _) | (None, ReplicaKind::Vllm | ReplicaKind::Sglang) => Continues::Text,
+        (Some(ContinuesFile::Nothing) | None, _) => Continues::Nothing,
     }
 }
 
@@ -200,8 +252,31 @@ impl DiscoveryFile {
                 check_dns(&host, port, interval_ms)?;
                 (format!("dns:{host}:{port}"), Place::Dns { host, port, interval_ms }, template)
             }
+            DiscoveryFile::Kubernetes { service, namespace, port, api, account, template } => {
+                check_object("discovery.service", &service)?;
+                namespace.iter().try_for_each(|name| check_object("discovery.namespace", name))?;
+                let shown = namespace.as_deref().map_or(String::new(), |namespace| format!("{namespace}/"));
+                let port = match port {
+                    None => PortOf::First,
+                    Some(PortFile::Number(0)) => return wrong("discovery.port", "is 0; leave it out for the first one"),
+                    Some(PortFile::Number(number)) => PortOf::Number(number),
+                    Some(PortFile::Name(name)) => PortOf::Name(name),
+                };
+                let account = account.map_or_else(|| PathBuf::from(ACCOUNT), |account| folder.join(account));
+                let name = format!("kubernetes:{shown}{service}");
+                (name, Place::Kubernetes(Service { name: service, namespace, port, api, account }), template)
+            }
         };
         Ok(Discovery { name: name.into(), place, template: template.check(regions)? })
+    }
+}
+
+/// Kubernetes' names stand in paths and queries as they are.
+fn check_object(key: &str, name: &str) -> Result<(), Wrong> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match !name.is_empty() && name.len() <= 63 && name.chars().all(fits) {
+        true => Ok(()),
+        false => wrong(key, format!("is {name:?}; Kubernetes' names are 1 to 63 of a-z, 0-9 and -")),
     }
 }
 

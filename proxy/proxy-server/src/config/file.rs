@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use dispatch::ResumeMode;
 use http::HeaderName;
 use policy_api::RegionId;
 use serde::Deserialize;
@@ -46,6 +47,8 @@ pub(super) struct ConfigFile {
     signing: SigningFile,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    resume: ResumeFile,
     telemetry: Option<TelemetryFile>,
     recording: Option<RecordingFile>,
 }
@@ -73,8 +76,27 @@ pub(super) struct ReplicaFile {
     pub url: BaseUrl,
     pub region: Option<String>,
     pub kind: Option<ReplicaKind>,
+    pub continues: Option<ContinuesFile>,
     pub weight: Option<u32>,
     pub models: Option<Vec<String>>,
+}
+
+/// How a replica goes on with a stream that another one began.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ContinuesFile {
+    Tokens,
+    Text,
+    Nothing,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ResumeFile {
+    Off,
+    #[default]
+    Greedy,
+    Always,
 }
 
 #[derive(Deserialize)]
@@ -160,6 +182,7 @@ impl ConfigFile {
             oci,
             signing,
             limits,
+            resume,
             telemetry,
             recording,
         } = self;
@@ -194,6 +217,7 @@ impl ConfigFile {
             oci: oci.check(limits.pull_ms_max, environment)?,
             signing: signing.check()?,
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
+            resume: resume.mode(),
             recording: recording.map(|file| file.check(folder)).transpose()?,
             file: None,
             region,
@@ -269,6 +293,16 @@ fn check_regions(files: Vec<RegionFile>, own: &str, environment: Environment<'_>
         regions.push(Region { id: RegionId(index as u32 + 1), name, data_url, admin_url, admin_token });
     }
     Ok(regions)
+}
+
+impl ResumeFile {
+    fn mode(self) -> ResumeMode {
+        match self {
+            ResumeFile::Off => ResumeMode::Off,
+            ResumeFile::Greedy => ResumeMode::Greedy,
+            ResumeFile::Always => ResumeMode::Always,
+        }
+    }
 }
 
 fn check_headers(names: Vec<String>) -> Result<Vec<HeaderName>, Wrong> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use dispatch::BreakerRules;
 use policy_api::ReplicaId;
 use thiserror::Error;
 
@@ -16,6 +17,7 @@ pub(crate) struct Roster {
     /// The next id; who holds it changes the members.
     turn: Mutex<u32>,
     replicas_max: usize,
+    rules: BreakerRules,
 }
 
 /// What a source's word changed.
@@ -46,8 +48,8 @@ pub(crate) enum Joined {
 }
 
 impl Roster {
-    pub fn new(replicas_max: usize) -> Roster {
-        Roster { members: ArcSwap::default(), turn: Mutex::default(), replicas_max }
+    pub fn new(replicas_max: usize, rules: BreakerRules) -> Roster {
+        Roster { members: ArcSwap::default(), turn: Mutex::default(), replicas_max, rules }
     }
 
     pub fn members(&self) -> Arc<Vec<Arc<Replica>>> {
@@ -125,7 +127,7 @@ impl Roster {
             return Err(JoinError::Full { name: file.name.clone(), replicas_max: self.replicas_max });
         }
         let instead_of = staying.filter(|staying| staying.stay.leave(now_ms));
-        let replica = Arc::new(Replica::new(ReplicaId(*next_id), file, source.clone()));
+        let replica = Arc::new(Replica::new(ReplicaId(*next_id), file, source.clone(), self.rules));
         *next_id += 1;
         members.push(replica.clone());
         Ok(Joined::New { replica, instead_of })

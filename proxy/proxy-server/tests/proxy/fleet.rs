@@ -104,7 +104,7 @@ async fn what_an_operator_cannot_mean_is_refused_with_the_reason() {
         (Method::DELETE, "/admin/v1/replicas/r9"),
         (Method::POST, "/admin/v1/replicas/r9/drain"),
     ] {
-        said.push(format!("# {method} {path}\n{}", shown(proxy.admin(method, path, "").await).await));
+        said.push(format!("# {method} {path}\n{}", shown(proxy.admin(method.clone(), path, "").await).await));
     }
     insta::assert_snapshot!(said.join("\n"));
 }

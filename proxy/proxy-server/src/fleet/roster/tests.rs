@@ -11,9 +11,14 @@ fn file(name: &str, port: u16) -> config::Replica {
         url: format!("http://127.0.0.1:{port}").try_into().unwrap(),
         region: RegionId(0),
         kind: ReplicaKind::Headworks,
+        continues: dispatch::Continues::Nothing,
         weight: 100,
         models: Arc::new([]),
     }
+}
+
+fn roster(replicas_max: usize) -> Roster {
+    Roster::new(replicas_max, crate::config::Limits::default().breaker())
 }
 
 fn ids(replicas: &[Arc<Replica>]) -> Vec<u32> {
@@ -26,7 +31,7 @@ fn discovery() -> Source {
 
 #[test]
 fn a_sources_word_is_about_its_own() {
-    let roster = Roster::new(10);
+    let roster = roster(10);
     roster.sync(&Source::Config, &[file("a", 1), file("b", 2)], 0);
     let changes = roster.sync(&discovery(), &[file("c", 3)], 0);
     assert_eq!((ids(&changes.joined), ids(&changes.leaving)), (vec![2], vec![]));
@@ -37,7 +42,7 @@ fn a_sources_word_is_about_its_own() {
 
 #[test]
 fn the_same_word_changes_nothing_and_another_weight_is_taken_over() {
-    let roster = Roster::new(10);
+    let roster = roster(10);
     roster.sync(&Source::Config, &[file("a", 1)], 0);
     let heavier = config::Replica { weight: 300, ..file("a", 1) };
     let changes = roster.sync(&Source::Config, &[heavier], 0);
@@ -47,7 +52,7 @@ fn the_same_word_changes_nothing_and_another_weight_is_taken_over() {
 
 #[test]
 fn another_address_is_another_replica() {
-    let roster = Roster::new(10);
+    let roster = roster(10);
     roster.sync(&Source::Config, &[file("a", 1)], 0);
     let changes = roster.sync(&Source::Config, &[file("a", 2)], 0);
     assert_eq!((ids(&changes.joined), ids(&changes.leaving)), (vec![1], vec![0]));
@@ -56,7 +61,7 @@ fn another_address_is_another_replica() {
 
 #[test]
 fn who_is_wanted_again_before_it_has_gone_is_the_same() {
-    let roster = Roster::new(10);
+    let roster = roster(10);
     roster.sync(&Source::Config, &[file("a", 1)], 0);
     roster.sync(&Source::Config, &[], 0);
     let changes = roster.sync(&Source::Config, &[file("a", 1)], 0);
@@ -66,7 +71,7 @@ fn who_is_wanted_again_before_it_has_gone_is_the_same() {
 
 #[test]
 fn an_id_is_never_given_twice() {
-    let roster = Roster::new(10);
+    let roster = roster(10);
     for id in 0..3 {
         let changes = roster.sync(&Source::Config, &[file("a", 1)], 0);
         assert_eq!(ids(&changes.joined), [id]);
@@ -78,7 +83,7 @@ fn an_id_is_never_given_twice() {
 
 #[test]
 fn a_name_is_its_first_sources() {
-    let roster = Roster::new(10);
+    let roster = roster(10);
     roster.sync(&Source::Config, &[file("a", 1)], 0);
     let changes = roster.sync(&discovery(), &[file("a", 2)], 0);
     assert!(changes.joined.is_empty());
@@ -89,7 +94,7 @@ fn a_name_is_its_first_sources() {
 
 #[test]
 fn a_full_fleet_takes_nobody_in() {
-    let roster = Roster::new(2);
+    let roster = roster(2);
     let changes = roster.sync(&Source::Config, &[file("a", 1), file("b", 2), file("c", 3)], 0);
     assert_eq!((ids(&changes.joined), changes.refused.len()), (vec![0, 1], 1));
     assert!(matches!(roster.join(&Source::Admin, &file("d", 4), 0), Err(JoinError::Full { .. })));
@@ -98,7 +103,7 @@ fn a_full_fleet_takes_nobody_in() {
 
 #[test]
 fn a_replica_is_found_by_its_id_among_many() {
-    let roster = Roster::new(100);
+    let roster = roster(100);
     let files: Vec<config::Replica> = (0..50).map(|port| file(&port.to_string(), port + 1)).collect();
     roster.sync(&Source::Config, &files, 0);
     roster.members()[20].stay.leave(0);
