@@ -93,12 +93,7 @@ impl Registration {
         }
     }
 
-    async fn say(
-        &self,
-        client: &Client<HttpConnector, Full<Bytes>>,
-        uri: &Uri,
-        lease: Duration,
-    ) -> Result<(), String> {
+    async fn say(&self, client: &Client<HttpConnector, Full<Bytes>>, uri: &Uri, lease: Duration) -> Result<(), String> {
         let said = client.request(self.request(uri, lease));
         let answer = tokio::time::timeout(ANSWER_TIME_MAX, said).await;
         let answer = answer.map_err(|_| format!("no answer within {} s", ANSWER_TIME_MAX.as_secs()))?;

@@ -36,7 +36,12 @@ pub(crate) struct Reloaded {
 impl Reloads {
     pub fn new(config: Config) -> Reloads {
         let path = config.file().map(Path::to_owned);
-        Reloads { path, in_force: Mutex::new(Arc::new(config)), last: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Reloads {
+            path,
+            in_force: Mutex::new(Arc::new(config)),
+            last: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     /// What became of the last reload, if there was one.
@@ -123,7 +128,8 @@ impl Proxy {
 
     async fn reload_policies(&self, old: Arc<Config>, new: &Config) -> Vec<String> {
         let (turn, sources, wanted) = (self.policies.turn().await, self.sources.clone(), new.policies.clone());
-        let reload = move |policies: &crate::policies::Policies| policies.reload(&turn, &old.policies, &wanted, &sources);
+        let reload =
+            move |policies: &crate::policies::Policies| policies.reload(&turn, &old.policies, &wanted, &sources);
         match self.policies.clone().change_blocking(reload).await {
             Ok(wrongs) => wrongs,
             Err(broke) => vec![broke.to_string()],
@@ -132,7 +138,13 @@ impl Proxy {
 
     fn tell_of(&self, reloaded: &Reloaded) {
         let Reloaded { taken, errors, needs_restart, .. } = reloaded;
-        let outcome = if !taken { "refused" } else if errors.is_empty() { "taken" } else { "partly" };
+        let outcome = if !taken {
+            "refused"
+        } else if errors.is_empty() {
+            "taken"
+        } else {
+            "partly"
+        };
         self.metrics.reloads.with_label_values(&[outcome]).inc();
         for error in errors {
             match taken {

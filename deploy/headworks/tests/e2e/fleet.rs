@@ -32,6 +32,12 @@ fn engines_register_themselves_and_a_configuration_written_anew_is_taken() {
     std::fs::rename(&next, &config).unwrap();
     wait_for("the configuration to be taken", || (well(&proxy).len() == 2).then_some(()));
 
+    let last = || proxy.admin_json("/admin/v1/reload")["last"].clone();
+    let before = last();
+    proxy.signal("HUP");
+    wait_for("the signal to be taken", || (last() != before && last()["taken"] == true).then_some(()));
+    assert_eq!(well(&proxy).len(), 2);
+
     assert!(registered.stop());
     wait_for("the engine to leave", || (well(&proxy) == ["named"]).then_some(()));
     assert_eq!(ask(&proxy), 200);

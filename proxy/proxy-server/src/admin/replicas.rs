@@ -109,12 +109,17 @@ pub(super) async fn join(State(proxy): State<Arc<Proxy>>, body: Bytes) -> Respon
 
 fn read(proxy: &Proxy, body: &[u8]) -> Result<(crate::config::Replica, Option<u64>), String> {
     let example = r#"write {"name":"r0","url":"http://host:port","kind":"headworks","lease_ms":10000}"#;
-    let mut said: Value = serde_json::from_slice(body).map_err(|error| format!("the body is not JSON ({error}); {example}"))?;
+    let mut said: Value =
+        serde_json::from_slice(body).map_err(|error| format!("the body is not JSON ({error}); {example}"))?;
     let lease_ms = match said.as_object_mut().and_then(|said| said.remove("lease_ms")) {
         None | Some(Value::Null) => None,
         Some(given) => match given.as_u64() {
             Some(ms) if ms == 0 || (LEASE_MS_LEAST..=LEASE_MS_MOST).contains(&ms) => Some(ms),
-            _ => return Err(format!("`lease_ms` is {given}; it must be from {LEASE_MS_LEAST} to {LEASE_MS_MOST}, or 0 to give it back")),
+            _ => {
+                return Err(format!(
+                    "`lease_ms` is {given}; it must be from {LEASE_MS_LEAST} to {LEASE_MS_MOST}, or 0 to give it back"
+                ));
+            }
         },
     };
     let replica = proxy.region_names.read_json(said).map_err(|wrong| format!("{wrong}; {example}"))?;

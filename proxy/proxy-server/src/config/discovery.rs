@@ -258,7 +258,9 @@ impl DiscoveryFile {
                 let shown = namespace.as_deref().map_or(String::new(), |namespace| format!("{namespace}/"));
                 let port = match port {
                     None => PortOf::First,
-                    Some(PortFile::Number(0)) => return wrong("discovery.port", "is 0; leave it out for the first one"),
+                    Some(PortFile::Number(0)) => {
+                        return wrong("discovery.port", "is 0; leave it out for the first one");
+                    }
                     Some(PortFile::Number(number)) => PortOf::Number(number),
                     Some(PortFile::Name(name)) => PortOf::Name(name),
                 };

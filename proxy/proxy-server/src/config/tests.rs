@@ -122,7 +122,11 @@ fn an_error_names_the_key_and_the_line() {
         ("a discovery's unknown key", "[limits]", "[[discovery]]\nkind = \"file\"\npath = \"x\"\nevery = 3\n[limits]"),
         ("no port to look for", "[limits]", "[[discovery]]\nkind = \"dns\"\nhost = \"x\"\nport = 0\n[limits]"),
         ("no name to look up", "[limits]", "[[discovery]]\nkind = \"dns\"\nhost = \"a b\"\nport = 1\n[limits]"),
-        ("a hasty look-up", "[limits]", "[[discovery]]\nkind = \"dns\"\nhost = \"x\"\nport = 1\ninterval_ms = 1\n[limits]"),
+        (
+            "a hasty look-up",
+            "[limits]",
+            "[[discovery]]\nkind = \"dns\"\nhost = \"x\"\nport = 1\ninterval_ms = 1\n[limits]",
+        ),
         (
             "two alike",
             "[limits]",

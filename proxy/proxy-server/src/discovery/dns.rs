@@ -56,7 +56,11 @@ mod tests {
         let shown: Vec<String> = one.iter().map(|replica| format!("{} {}", replica.name, replica.url)).collect();
         assert_eq!(
             shown,
-            ["pool/10.0.0.1:80 http://10.0.0.1:80", "pool/10.0.0.2:80 http://10.0.0.2:80", "pool/[fd00::1]:80 http://[fd00::1]:80"]
+            [
+                "pool/10.0.0.1:80 http://10.0.0.1:80",
+                "pool/10.0.0.2:80 http://10.0.0.2:80",
+                "pool/[fd00::1]:80 http://[fd00::1]:80"
+            ]
         );
     }
 }

@@ -9,7 +9,8 @@ use crate::discovery::{Finder, WatchedFile};
 pub(super) async fn find(finder: Finder, path: PathBuf, template: Template) {
     let mut watched = WatchedFile::new(&path);
     loop {
-        let read = watched.changed().await.and_then(|text| finder.proxy.region_names.read_file(&path, &text, &template));
+        let read =
+            watched.changed().await.and_then(|text| finder.proxy.region_names.read_file(&path, &text, &template));
         match read {
             Ok(replicas) => finder.found(&replicas),
             Err(error) => finder.failed(error),

@@ -51,7 +51,11 @@ impl Proxy {
     }
 
     /// Takes one in. Says whether it is new.
-    pub fn join_replica(self: &Arc<Self>, source: &Source, file: &config::Replica) -> Result<(Arc<Replica>, bool), JoinError> {
+    pub fn join_replica(
+        self: &Arc<Self>,
+        source: &Source,
+        file: &config::Replica,
+    ) -> Result<(Arc<Replica>, bool), JoinError> {
         match self.fleet.join(source, file, self.clock.now_ms())? {
             Joined::Known(replica) => Ok((replica, false)),
             Joined::New { replica, instead_of } => {

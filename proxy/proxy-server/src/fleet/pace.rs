@@ -44,6 +44,12 @@ impl Pace {
     }
 }
 
+/// Before the first look: where many join at once, they are not all looked at in the same moment.
+pub(super) fn stagger(limits: &Limits, replicas: usize) -> Duration {
+    let spread = least(limits, replicas).saturating_sub(Duration::from_millis(limits.poll_interval_ms));
+    spread.mul_f64(rand::rng().random_range(0.0..1.0))
+}
+
 /// The pause of a replica that is well and quick.
 pub(super) fn least(limits: &Limits, replicas: usize) -> Duration {
     let shared = Duration::from_secs(1).mul_f64(replicas as f64 / f64::from(limits.looks_per_second_max));

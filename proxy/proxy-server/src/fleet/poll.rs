@@ -34,6 +34,7 @@ const PEER_INTERVALS: u32 = 2;
 /// Keeps a replica's reading fresh.
 pub(crate) async fn poll_replica(proxy: Arc<Proxy>, replica: Arc<Replica>) {
     let (mut pace, mut looking) = (Pace::default(), Looking::at(&replica));
+    tokio::time::sleep(pace::stagger(&proxy.limits, proxy.fleet.replicas().len())).await;
     loop {
         let began = proxy.clock.now();
         let limit = Duration::from_millis(proxy.limits.poll_ms_max);
@@ -44,10 +45,12 @@ pub(crate) async fn poll_replica(proxy: Arc<Proxy>, replica: Arc<Replica>) {
             }
             Ok(Err(error)) => {
                 pace.went_ill();
+                looking = Looking::at(&replica);
                 ill(&proxy, &replica, error);
             }
             Err(_) => {
                 pace.went_ill();
+                looking = Looking::at(&replica);
                 ill(&proxy, &replica, format!("no answer within {} ms", limit.as_millis()));
             }
         }
@@ -76,8 +79,8 @@ impl Looking {
         // For some its list of models is the one thing that says whether they are well.
         if replica.kind == ReplicaKind::Openai || self.looks_to_models == 0 || replica.may_be_another(&state) {
             let models = proxy.probe.get(replica.url.endpoint("/v1/models")).await?;
-            let models =
-                wire::read_models(&models).map_err(|error| format!("GET /v1/models gave no list of models: {error}"))?;
+            let models = wire::read_models(&models)
+                .map_err(|error| format!("GET /v1/models gave no list of models: {error}"))?;
             replica.serves(models);
             self.looks_to_models = LOOKS_PER_MODELS;
         }

@@ -173,7 +173,8 @@ pub(super) fn read_slots(body: &[u8]) -> Result<ReplicaState, String> {
         #[serde(default)]
         is_processing: bool,
     }
-    let slots: Vec<Slot> = serde_json::from_slice(body).map_err(|error| format!("GET /slots gave no slots: {error}"))?;
+    let slots: Vec<Slot> =
+        serde_json::from_slice(body).map_err(|error| format!("GET /slots gave no slots: {error}"))?;
     let running = slots.iter().filter(|slot| slot.is_processing).count();
     Ok(ReplicaState { running: u32::try_from(running).unwrap_or(u32::MAX), ..ReplicaState::default() })
 }
@@ -212,12 +213,8 @@ mod tests {
 
     #[test]
     fn an_older_vllm_servers_text() {
-        let expected = ReplicaState {
-            running: 2,
-            kv_blocks_total: 1000,
-            kv_blocks_used: 500,
-            ..ReplicaState::default()
-        };
+        let expected =
+            ReplicaState { running: 2, kv_blocks_total: 1000, kv_blocks_used: 500, ..ReplicaState::default() };
         check(ReplicaKind::Vllm, include_str!("scrape/vllm-0.6.txt"), expected);
     }
 
@@ -278,8 +275,7 @@ mod tests {
         let text = "vllm:num_requests_running{engine=\"0\"} 1\nvllm:num_requests_running{engine=\"1\"} 2\n\
                     vllm:kv_cache_usage_perc{engine=\"0\"} 0.2\nvllm:kv_cache_usage_perc{engine=\"1\"} 0.4\n\
                     vllm:cache_config_info{engine=\"0\",num_gpu_blocks=\"10\"} 1\nvllm:cache_config_info{engine=\"1\",num_gpu_blocks=\"10\"} 1\n";
-        let expected =
-            ReplicaState { running: 3, kv_blocks_total: 20, kv_blocks_used: 6, ..ReplicaState::default() };
+        let expected = ReplicaState { running: 3, kv_blocks_total: 20, kv_blocks_used: 6, ..ReplicaState::default() };
         check(ReplicaKind::Vllm, text, expected);
     }
 

@@ -123,7 +123,8 @@ mod tests {
         assert!(!stay.is_over(NEVER, 0, 0), "it stays");
         assert!(stay.leave(100));
         assert!(!stay.leave(200), "it leaves already");
-        let check = |now_ms, in_flight, expected| assert_eq!(stay.is_over(now_ms, in_flight, 5000), expected, "{now_ms}");
+        let check =
+            |now_ms, in_flight, expected| assert_eq!(stay.is_over(now_ms, in_flight, 5000), expected, "{now_ms}");
         check(1099, 0, false);
         check(1100, 0, true);
         check(1100, 1, false);

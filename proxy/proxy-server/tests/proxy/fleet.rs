@@ -119,8 +119,9 @@ async fn a_file_of_replicas_is_followed() {
         std::fs::write(folder.path().join("next"), text).unwrap();
         std::fs::rename(folder.path().join("next"), &path).unwrap();
     };
-    let entry =
-        |name: &str, replica: &Replica| format!("[[replica]]\nname = \"{name}\"\nurl = \"http://{}\"\n", replica.address);
+    let entry = |name: &str, replica: &Replica| {
+        format!("[[replica]]\nname = \"{name}\"\nurl = \"http://{}\"\n", replica.address)
+    };
     write(&entry("a", &one));
     let lines = format!("[[discovery]]\nkind = \"file\"\npath = {path:?}\ntemplate.weight = 50\n");
     let proxy = Proxy::start(&lines).await;

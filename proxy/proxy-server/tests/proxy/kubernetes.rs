@@ -52,7 +52,8 @@ fn chunk(event: &Value) -> String {
     format!("{:x}\r\n{line}\r\n", line.len())
 }
 
-const PATH: &str = "GET /apis/discovery.k8s.io/v1/namespaces/pool/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dvllm";
+const PATH: &str =
+    "GET /apis/discovery.k8s.io/v1/namespaces/pool/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dvllm";
 
 fn names(fleet: &Value) -> Vec<&str> {
     let all = fleet["regions"][0]["replicas"].as_array().unwrap();
@@ -81,7 +82,8 @@ async fn endpoints_are_listed_and_then_watched() {
     proxy.until("fleet", |fleet| names(fleet) == ["vllm-1"]).await;
     // An API that goes away takes nobody with it.
     drop((watch, list, api));
-    let failed = |said: &Value| said["discovery"][0]["error"].as_str().is_some_and(|error| error.contains("cannot be reached"));
+    let failed =
+        |said: &Value| said["discovery"][0]["error"].as_str().is_some_and(|error| error.contains("cannot be reached"));
     while !failed(&proxy.document("/admin/v1/discovery").await) {}
     assert_eq!(names(&proxy.document("/admin/v1/fleet").await), ["vllm-1"]);
 }

@@ -160,7 +160,8 @@ impl Answer {
 /// As Kubernetes tells every pod.
 fn in_cluster() -> Result<Uri, String> {
     let variable = |name: &str| {
-        std::env::var(name).map_err(|_| format!("{name} is not set: this is no pod; set `discovery.api` to the API's URL"))
+        std::env::var(name)
+            .map_err(|_| format!("{name} is not set: this is no pod; set `discovery.api` to the API's URL"))
     };
     let (host, port) = (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
     let host = if host.contains(':') { format!("[{host}]") } else { host };
