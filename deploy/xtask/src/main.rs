@@ -57,8 +57,13 @@ enum Verb {
     Ui,
     /// Measure, print a table and write target/bench/SUBJECT.json
     Bench {
-        /// What is measured
+        #[command(subcommand)]
         subject: bench::Subject,
+    },
+    /// Sample with perf where the time goes, and draw it
+    Profile {
+        #[command(subcommand)]
+        subject: bench::Profiled,
     },
 }
 
@@ -72,7 +77,8 @@ fn main() -> ExitCode {
         Verb::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
         Verb::Faults { requests, seed } => faults::run(&root, requests, seed),
         Verb::Ui => ui::build(&root),
-        Verb::Bench { subject } => bench::run(&root, subject),
+        Verb::Bench { subject } => bench::run(&root, &subject),
+        Verb::Profile { subject } => bench::profile(&root, &subject),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
