@@ -39,7 +39,7 @@ impl Hedges {
 
     /// Counts a request; after how many microseconds without an answer it may be hedged.
     pub fn request(&mut self) -> Option<u64> {
-        self.budget.request();
+        self.budget.requests(1);
         self.delay_us
     }
 

@@ -222,6 +222,9 @@ impl Relay {
         if self.silence.deadline.is_over(Instant::now()) {
             return Poll::Ready(Said::Late);
         }
+        if self.resumption.as_ref().is_some_and(|resumption| resumption.seam.has_failed()) {
+            return Poll::Ready(Said::Broke("it told of an error in its stream".to_owned()));
+        }
         if let Some(first) = self.first.take() {
             return Poll::Ready(Said::Frame(first));
         }
