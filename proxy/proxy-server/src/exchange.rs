@@ -14,6 +14,7 @@ mod refusal;
 mod relay;
 mod resume;
 mod send;
+mod silence;
 mod verdict;
 
 use std::sync::Arc;

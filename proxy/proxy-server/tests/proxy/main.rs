@@ -11,6 +11,7 @@ mod failures;
 mod health;
 mod hedge;
 mod hold;
+mod leaving;
 mod lifecycle;
 mod pass_through;
 mod policies;
