@@ -44,7 +44,9 @@ fn take_any(read: &mut BytesMut, method: &Method) -> Result<Option<Head>, Error>
     let config = httparse::ParserConfig::default();
     let len = match config.parse_response_with_uninit_headers(&mut answer, read, &mut lines) {
         Ok(httparse::Status::Complete(len)) => len,
-        Ok(httparse::Status::Partial) if read.len() > HEAD_BYTES_MAX => return Err(Error::Broken("its head is too long")),
+        Ok(httparse::Status::Partial) if read.len() > HEAD_BYTES_MAX => {
+            return Err(Error::Broken("its head is too long"));
+        }
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(Error::Broken("it has too many headers")),
         Err(_) => return Err(Error::Broken("its head cannot be read")),

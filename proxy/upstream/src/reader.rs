@@ -164,7 +164,9 @@ fn take_trailers(read: &mut BytesMut) -> Result<Option<HeaderMap>, Error> {
     }
     let mut lines = [httparse::EMPTY_HEADER; HEADERS_MAX];
     match httparse::parse_headers(read, &mut lines) {
-        Ok(httparse::Status::Partial) if read.len() > TRAILER_BYTES_MAX => Err(Error::Broken("its trailers are too long")),
+        Ok(httparse::Status::Partial) if read.len() > TRAILER_BYTES_MAX => {
+            Err(Error::Broken("its trailers are too long"))
+        }
         Ok(httparse::Status::Partial) => Ok(None),
         Err(_) => Err(Error::Broken("its trailers cannot be read")),
         Ok(httparse::Status::Complete((len, lines))) => {

@@ -8,7 +8,13 @@ fn read(text: &str, method: &Method) -> String {
         Ok(None) => "more".to_owned(),
         Ok(Some(head)) => {
             let kept = if head.keep { "kept" } else { "closed" };
-            format!("{} {:?} {kept}, {} headers, {} left", head.status.as_u16(), head.reader, head.headers.len(), read.len())
+            format!(
+                "{} {:?} {kept}, {} headers, {} left",
+                head.status.as_u16(),
+                head.reader,
+                head.headers.len(),
+                read.len()
+            )
         }
         Err(error) => error.to_string(),
     }
