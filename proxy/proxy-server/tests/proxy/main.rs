@@ -14,6 +14,7 @@ mod hedge;
 mod hold;
 mod kinds;
 mod kubernetes;
+mod leaving;
 mod lifecycle;
 mod pass_through;
 mod policies;
