@@ -29,7 +29,7 @@ impl Answers for Data {
         async move {
             match (request.method(), request.uri().path()) {
                 (&Method::GET | &Method::HEAD, path) if path == MODELS || path.starts_with(MODEL) => {
-                    match (authenticate(&proxy.tenants, request.headers()), path.strip_prefix(MODEL)) {
+                    match (authenticate(&proxy.tenants.load(), request.headers()), path.strip_prefix(MODEL)) {
                         (Err(refusal), _) => refusal.answer(),
                         (Ok(_), None) => models(&proxy),
                         (Ok(_), Some(id)) => model(&proxy, id),

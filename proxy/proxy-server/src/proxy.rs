@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use dispatch::{Attempts, Failure, Hedges, Next, ResumeMode, RetryBudget};
 use http::HeaderName;
 use policy_api::Event;
@@ -11,15 +12,18 @@ use tokio::sync::Semaphore;
 
 use crate::base_url::BaseUrl;
 use crate::clock::Clock;
-use crate::config::{Limits, Secret, Tenants};
+use crate::config::{Config, Limits, RegionNames, Secret, Tenants};
 use crate::decisions::Decisions;
+use crate::discovery::Discoveries;
 use crate::fleet::{Fleet, Looking, Replica};
 use crate::hold::Hold;
+use crate::live::LiveLimits;
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::policies::{Policies, Sources};
 use crate::recorder::{Recorder, Recording};
-use crate::tasks::Stopping;
+use crate::reload::Reloads;
+use crate::tasks::{Stopping, Tasks};
 use crate::traffic::Traffic;
 use crate::upstream::{Probe, Upstream};
 
@@ -32,12 +36,19 @@ pub(crate) struct Proxy {
     pub data_url: BaseUrl,
     pub admin_token: Option<Secret>,
     pub policy_headers: Vec<HeaderName>,
-    pub tenants: Tenants,
+    /// Opens the registration of replicas and nothing else.
+    pub register_token: Option<Secret>,
+    pub tenants: ArcSwap<Tenants>,
     /// Which streams go on at another replica.
     pub resume: ResumeMode,
-    pub limits: Limits,
+    pub limits: LiveLimits,
     pub clock: Clock,
     pub fleet: Fleet,
+    /// What regions are called, here and by replicas that join.
+    pub region_names: RegionNames,
+    pub discoveries: Discoveries,
+    pub reloads: Reloads,
+    pub tasks: Arc<Tasks>,
     pub policies: Arc<Policies>,
     pub sources: Arc<Sources>,
     pub upstream: Upstream,
@@ -64,6 +75,8 @@ pub(crate) struct Proxy {
     /// Room for components that are being pulled.
     pub pulls: Arc<Semaphore>,
     retry_budget: Mutex<RetryBudget>,
+    /// Requests that the budget does not know of yet: most need no lock.
+    requests: AtomicU64,
     hedges: Mutex<Hedges>,
     held: AtomicU32,
     next_id: AtomicU64,
@@ -86,7 +99,9 @@ pub(crate) struct Parts {
     pub recorder: Arc<Recorder>,
     pub recording: Option<Recording>,
     pub metrics: Metrics,
-    pub stopping: Stopping,
+    /// The whole configuration, for what a reload compares.
+    pub config: Config,
+    pub tasks: Arc<Tasks>,
 }
 
 type Count = Box<dyn Fn() -> u64 + Send + Sync>;
@@ -115,14 +130,19 @@ impl Proxy {
             recorder,
             recording,
             metrics,
-            stopping,
+            config,
+            tasks,
         } = parts;
         Proxy {
             region,
             data_url,
             admin_token,
             policy_headers,
-            tenants,
+            register_token: config.register_token.clone(),
+            tenants: ArcSwap::from_pointee(tenants),
+            region_names: RegionNames::of(&config.region, &config.regions),
+            discoveries: Discoveries::default(),
+            reloads: Reloads::new(config),
             resume,
             fleet,
             policies,
@@ -140,20 +160,22 @@ impl Proxy {
                 dropped_total: Box::new(telemetry.dropped_total()),
                 exported_total: Box::new(telemetry.exported_total()),
             },
-            stopping,
+            stopping: tasks.stopping(),
+            tasks,
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             admin_connections: Arc::new(Semaphore::new(limits.admin_connections_max)),
             in_flight: Arc::new(Semaphore::new(limits.in_flight_max)),
             hold: Hold::new(clock, limits.queue_max),
             admin_streams: Arc::new(Semaphore::new(limits.admin_streams_max)),
             pulls: Arc::new(Semaphore::new(PULLS_MAX)),
+            requests: AtomicU64::new(0),
             hedges: Mutex::new(Hedges::new(limits.hedges())),
             retry_budget: Mutex::new(RetryBudget::new(limits.retries(), clock.now_ms())),
             held: AtomicU32::new(0),
             // Ids of two runs differ, so that a kept decision is not taken for another's.
             next_id: AtomicU64::new(clock.start_unix_ms() << 20),
             clock,
-            limits,
+            limits: LiveLimits::new(limits),
         }
     }
 
@@ -184,9 +206,15 @@ impl Proxy {
         Held(self)
     }
 
-    /// What is left for tries after the first.
-    pub fn retry_budget(&self) -> MutexGuard<'_, RetryBudget> {
-        self.retry_budget.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts a request, which brings a share of a try.
+    pub fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn takes_a_try(&self) -> bool {
+        let mut budget = self.retry_budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.requests(self.requests.swap(0, Ordering::Relaxed));
+        budget.take(self.clock.now_ms())
     }
 
     /// What is known of answers' times; `None` where nothing is hedged.
@@ -200,7 +228,7 @@ impl Proxy {
         let next = attempts.after(failure);
         // What nobody has seen adds no load.
         let is_free = failure == Failure::NotConnected;
-        if next == Next::GiveUp || is_free || self.retry_budget().take(self.clock.now_ms()) {
+        if next == Next::GiveUp || is_free || self.takes_a_try() {
             return next;
         }
         self.metrics.retries_denied.inc();

@@ -30,7 +30,7 @@ pub(crate) struct Tenant {
 }
 
 /// The tenants by their keys' digests. Without any, everybody is the same one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tenants {
     by_key: HashMap<[u8; 32], Tenant>,
 }
