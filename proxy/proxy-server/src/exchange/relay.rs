@@ -95,7 +95,7 @@ fn peek_for(headers: &HeaderMap, bytes_max: usize) -> Peek {
 
 fn end_of(head: &response::Parts, endpoint: Endpoint) -> End {
     let response::Parts { status, headers, .. } = head;
-    let says_done = matches!(endpoint, Endpoint::Chat | Endpoint::Completions)
+    let says_done = endpoint.says_done()
         && status.is_success()
         && is_of(headers, EVENTS)
         && !headers.contains_key(CONTENT_ENCODING);
@@ -196,7 +196,8 @@ impl Relay {
         match self.peek.before_own_event() {
             Some(before) if self.end != End::Length => {
                 let mut event = before.as_bytes().to_vec();
-                event.extend_from_slice(&error_event("the replica broke off in the middle of its answer; try again"));
+                let words = "the replica broke off in the middle of its answer; try again";
+                event.extend_from_slice(&error_event(self.journal.endpoint(), words));
                 Poll::Ready(Some(Ok(Frame::data(event.into()))))
             }
             _ => Poll::Ready(Some(Err(BrokeOff))),
