@@ -8,6 +8,7 @@ mod gate;
 mod policies;
 mod recording;
 mod sources;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router, middleware};
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
@@ -79,6 +80,10 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/admin/v1/policies/{slot}/pull", post(sources::pull))
         .route("/admin/v1/policies/{slot}/rollback", post(policies::roll_back))
         .route("/admin/v1/policies/{slot}/versions/{number}/component", get(policies::component))
+        .route("/admin/v1/tenants", get(tenants::list))
+        .route("/admin/v1/tenants/{tenant}", put(tenants::put).delete(tenants::remove))
+        .route("/admin/v1/tenants/{tenant}/keys", post(tenants::add_key))
+        .route("/admin/v1/tenants/{tenant}/keys/{id}", delete(tenants::revoke))
         .route("/admin/v1/events", get(events::events))
         .route_layer(middleware::from_fn_with_state(proxy.clone(), gate::gate));
     Router::new()

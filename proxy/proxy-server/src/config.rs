@@ -1,11 +1,13 @@
 //! What the operator wrote, checked: replicas, regions, policies, listeners and every bound by name.
 
+mod admin;
 mod file;
 mod limits;
 mod oci;
 mod policies;
 mod signing;
 mod tenants;
+mod tokens;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,9 +24,10 @@ use crate::policies::{Place, Signing};
 use crate::recorder::Recording;
 use file::ConfigFile;
 
+pub(crate) use admin::{AdminToken, Role};
 pub(crate) use oci::Oci;
 pub(crate) use policies::{SLOT_NAME, is_slot_name};
-pub(crate) use tenants::{Tenant, Tenants};
+pub(crate) use tenants::{Allowance, Tenancy, Tenant, TenantFile, Tenants, hex, key_id};
 
 pub use limits::Limits;
 
@@ -35,7 +38,7 @@ pub struct Config {
     pub(crate) data_listen: SocketAddr,
     pub(crate) data_url: Option<BaseUrl>,
     pub(crate) admin_listen: SocketAddr,
-    pub(crate) admin_token: Option<Secret>,
+    pub(crate) admin_tokens: Vec<AdminToken>,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) replicas: Vec<Replica>,
     pub(crate) regions: Vec<Region>,
@@ -45,7 +48,7 @@ pub struct Config {
     pub(crate) policy_headers: Vec<HeaderName>,
     /// Where compiled components are kept for the next start.
     pub(crate) policy_cache_folder: Option<PathBuf>,
-    pub(crate) tenants: Tenants,
+    pub(crate) tenancy: Tenancy,
     pub(crate) recording: Option<Recording>,
     pub(crate) oci: Oci,
     pub(crate) signing: Signing,

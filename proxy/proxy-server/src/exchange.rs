@@ -41,14 +41,14 @@ pub(crate) async fn exchange(proxy: Arc<Proxy>, request: Request<Incoming>) -> R
 
 async fn serve(proxy: &Proxy, journal: &mut Journal, request: Request<Incoming>) -> Result<send::Answer, Refusal> {
     journal.enter()?;
-    let tenant = authenticate(&proxy.tenants, request.headers())?;
+    let tenant = authenticate(&proxy.tenants, request.headers(), proxy.clock.now_unix_ms())?;
     let mut request = read_request(request, &proxy.limits).await?;
-    let facts = facts(proxy, &mut request, tenant);
+    let facts = facts(proxy, &mut request, &tenant);
     journal.read(&request, &facts);
 
     // One chain for the whole request: none is decided by half a swap.
     let chain = proxy.policies.chain();
-    admit::admit(proxy, journal, &chain, &facts)?;
+    admit::admit(proxy, journal, &chain, &facts, &tenant)?;
 
     let mut attempts = Attempts::new(proxy.limits.tries_max, request.repeat);
     let mut last_failure = None;

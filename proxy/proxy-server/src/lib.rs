@@ -13,6 +13,7 @@ mod observe;
 mod policies;
 mod proxy;
 mod recorder;
+mod tenants;
 mod traffic;
 mod upstream;
 
@@ -26,4 +27,6 @@ mod tasks;
 mod wire;
 
 pub use config::{Config, ConfigError, Limits};
+pub use tenants::NewKey;
+
 pub use serve::{Bound, Error, check, serve};

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::base_url::BaseUrl;
 use crate::clock::Clock;
-use crate::config::{Limits, Secret, Tenants};
+use crate::config::{AdminToken, Limits};
 use crate::decisions::Decisions;
 use crate::fleet::{Fleet, Looking, Replica};
 use crate::metrics::Metrics;
@@ -18,6 +18,7 @@ use crate::observe::Observer;
 use crate::policies::{Policies, Sources};
 use crate::recorder::{Recorder, Recording};
 use crate::tasks::Stopping;
+use crate::tenants::Register;
 use crate::traffic::Traffic;
 use crate::upstream::{Probe, Upstream};
 
@@ -28,9 +29,9 @@ const PULLS_MAX: usize = 4;
 pub(crate) struct Proxy {
     pub region: String,
     pub data_url: BaseUrl,
-    pub admin_token: Option<Secret>,
+    pub admin_tokens: Vec<AdminToken>,
     pub policy_headers: Vec<HeaderName>,
-    pub tenants: Tenants,
+    pub tenants: Arc<Register>,
     pub limits: Limits,
     pub clock: Clock,
     pub fleet: Fleet,
@@ -67,9 +68,9 @@ pub(crate) struct Proxy {
 pub(crate) struct Parts {
     pub region: String,
     pub data_url: BaseUrl,
-    pub admin_token: Option<Secret>,
+    pub admin_tokens: Vec<AdminToken>,
     pub policy_headers: Vec<HeaderName>,
-    pub tenants: Tenants,
+    pub tenants: Arc<Register>,
     pub limits: Limits,
     pub clock: Clock,
     pub fleet: Fleet,
@@ -95,7 +96,7 @@ impl Proxy {
         let Parts {
             region,
             data_url,
-            admin_token,
+            admin_tokens,
             policy_headers,
             tenants,
             limits,
@@ -112,7 +113,7 @@ impl Proxy {
         Proxy {
             region,
             data_url,
-            admin_token,
+            admin_tokens,
             policy_headers,
             tenants,
             fleet,
