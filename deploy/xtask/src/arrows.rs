@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("web-ui", &[]),
     ("telemetry", &[]),
     ("bench-load", &[]),
+    ("bench-proxy", &[]),
     ("guest-build", &[]),
     ("xtask", &["guest-build"]),
     ("oci-artifact", &[]),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::policies;
+use crate::{policies, tools};
 use guest_build::shell::{cargo, program, run, step};
 
 /// The targets' workspace.
@@ -18,11 +18,12 @@ const MEMORY_MB_MAX: u32 = 2048;
 const INPUT_SECONDS_MAX: u32 = 20;
 
 pub(crate) fn fuzz(root: &Path, seconds: u32) -> anyhow::Result<()> {
+    tools::cpp(root)?;
     step("building the fuzz targets; the first build takes some minutes");
     let folder = root.join(FOLDER);
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into).join("fuzz");
     let mut build = cargo(root);
-    build.args(["build", "--locked", "--bins"]).arg("--manifest-path").arg(folder.join("Cargo.toml"));
+    build.args(["build", "--bins"]).arg("--manifest-path").arg(folder.join("Cargo.toml"));
     run(build.arg("--target-dir").arg(&target).env("RUSTC_WRAPPER", folder.join("instrument.sh")))?;
     for name in TARGETS {
         step(&format!("fuzzing {name} for {seconds} s"));

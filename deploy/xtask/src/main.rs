@@ -4,6 +4,7 @@ mod arrows;
 mod bench;
 mod check;
 mod demo;
+mod faults;
 mod fuzz;
 mod policies;
 mod test;
@@ -43,12 +44,26 @@ enum Verb {
         #[arg(long, default_value_t = 30)]
         seconds: u32,
     },
+    /// Kill, stop and spoil replicas under load, and see that nothing is lost
+    Faults {
+        /// Requests in all; the tests' own storm is a short one
+        #[arg(long, default_value_t = 10_000)]
+        requests: u64,
+        /// What happens follows from it
+        #[arg(long, default_value_t = 7)]
+        seed: u64,
+    },
     /// Build the dashboard into web-ui/dist
     Ui,
     /// Measure, print a table and write target/bench/SUBJECT.json
     Bench {
-        /// What is measured
+        #[command(subcommand)]
         subject: bench::Subject,
+    },
+    /// Sample with perf where the time goes, and draw it
+    Profile {
+        #[command(subcommand)]
+        subject: bench::Profiled,
     },
 }
 
@@ -60,8 +75,10 @@ fn main() -> ExitCode {
         Verb::Check => check::run(&root),
         Verb::Policies => policies::build(&root).map(|built| print!("{built}")),
         Verb::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
+        Verb::Faults { requests, seed } => faults::run(&root, requests, seed),
         Verb::Ui => ui::build(&root),
-        Verb::Bench { subject } => bench::run(&root, subject),
+        Verb::Bench { subject } => bench::run(&root, &subject),
+        Verb::Profile { subject } => bench::profile(&root, &subject),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use crate::{check, policies, tools, ui};
+use crate::{check, fuzz, policies, tools, ui};
 use guest_build::shell::{self, cargo, step};
+
+/// For each fuzz target.
+const FUZZ_SECONDS: u32 = 10;
 
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let tools = tools::install(root)?;
@@ -28,5 +31,6 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
         .env("HEADWORKS_TEST_CHROMIUM", &tools.chromium)
         .env("HEADWORKS_TEST_REGISTRY", &tools.registry)
         .env("HEADWORKS_TEST_POLICIES", root.join(policies::DIST));
-    shell::run(&mut tests)
+    shell::run(&mut tests)?;
+    fuzz::fuzz(root, FUZZ_SECONDS)
 }

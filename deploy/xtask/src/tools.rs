@@ -77,6 +77,17 @@ fn registry(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(REGISTRY.into())
 }
 
+/// The C++ compiler, which libFuzzer is built with.
+pub(crate) fn cpp(root: &Path) -> anyhow::Result<()> {
+    match program(root, "c++").arg("--version").output() {
+        Ok(answer) if answer.status.success() => Ok(()),
+        _ => {
+            step("installing a C++ compiler for the fuzz targets");
+            apt_install(root, "g++")
+        }
+    }
+}
+
 fn apt_install(root: &Path, package: &str) -> anyhow::Result<()> {
     let apt = |words: &[&str]| {
         let mut apt = program(root, "apt-get");

@@ -29,6 +29,8 @@ pub(crate) struct Answer {
     pub id: String,
     /// Unix seconds.
     pub created: u64,
+    /// The client has the opening already.
+    pub opened: bool,
     pub model: String,
     pub delivery: Delivery,
     pub logprobs: Logprobs,

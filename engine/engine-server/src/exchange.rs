@@ -8,13 +8,17 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, StatusCode, header};
-use openai_api::{ChatRequest, CompletionRequest, DONE_FRAME, Delivery, ErrorBody, Message, Options, Prompt, frame};
+use openai_api::{
+    ChatRequest, CompletionRequest, DONE_FRAME, Delivery, ErrorBody, Message, Options, PRODUCED_HEADER, Produced,
+    Prompt, frame,
+};
 use telemetry::{Span, SpanKind, names};
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::answer::{Answer, Endpoint, Logprobs};
 use crate::body::read_body;
 use crate::clock;
+use crate::continuation::{self, Begun};
 use crate::driver::{Event, Job, events};
 use crate::generation::{Generation, Outcome, Progress, Record};
 use crate::metrics::raise;
@@ -38,6 +42,22 @@ struct Asked {
     model: String,
     input: Input,
     options: Options,
+}
+
+/// A request, ready but for its place in the batch.
+struct Tokenized {
+    prompt: Vec<u32>,
+    options: Options,
+    output: Output,
+}
+
+/// What the driver and the client's stream are to do.
+struct Work {
+    prompt: Vec<u32>,
+    output: Output,
+    output_tokens_max: u32,
+    begun: Begun,
+    wants_produced: bool,
 }
 
 enum Input {
@@ -70,10 +90,13 @@ impl Exchange {
         raise(&self.server.metrics.body_bytes_largest, body.len());
         let asked = self.read(&body)?;
         self.check_model(&asked.model)?;
-        let (prompt, options) = self.tokenize(asked).await?;
+        let Tokenized { prompt, options, output } = self.tokenize(asked).await?;
         let output_tokens_max = self.fit(&prompt, &options)?;
+        let begun = Begun::of(&options, output_tokens_max)?;
         let answer = self.answer(&options);
-        let generation = self.submit(prompt, options, output_tokens_max, in_flight).await?;
+        let wants_produced = headers.contains_key(PRODUCED_HEADER);
+        let work = Work { prompt, output, output_tokens_max, begun, wants_produced };
+        let generation = self.submit(work, &options, in_flight).await?;
         self.span.set(names::RESPONSE_ID, answer.id.clone());
         self.span.set(names::HTTP_STATUS, i64::from(StatusCode::OK.as_u16()));
         match answer.delivery {
@@ -111,17 +134,20 @@ impl Exchange {
     }
 
     /// Off the async threads: megabytes of text take a while. A client that leaves gives up its turn only when it is over.
-    async fn tokenize(&self, asked: Asked) -> Result<(Vec<u32>, Options), Refusal> {
+    async fn tokenize(&self, asked: Asked) -> Result<Tokenized, Refusal> {
         let Asked { input, options, .. } = asked;
         let server = self.server.clone();
         let turn = server.tokenize.clone().acquire_owned().await.expect("nobody closes it");
         let tokens = tokio::task::spawn_blocking(move || {
-            let tokens = tokens_of(input, &server);
+            let tokenized = tokens_of(input, &server).and_then(|prompt| {
+                let output = Output::new(server.vocabulary.clone(), options.stop.clone());
+                let output = continuation::replayed(output, &options, &server)?;
+                Ok(Tokenized { prompt, options, output })
+            });
             drop(turn);
-            tokens
+            tokenized
         });
-        let tokens = tokens.await.map_err(|error| Refusal::failed(format!("The tokenizer failed: {error}.")))?;
-        Ok((tokens?, options))
+        tokens.await.map_err(|error| Refusal::failed(format!("The tokenizer failed: {error}.")))?
     }
 
     /// How many tokens may come out, if the whole fits the context.
@@ -149,10 +175,18 @@ impl Exchange {
     }
 
     fn answer(&self, options: &Options) -> Answer {
+        let (id, created, opened) = match &options.continuation {
+            Some(begun) => (begun.id.clone(), begun.created, begun.opened),
+            None => {
+                let id = format!("{}{:032x}", self.endpoint.id_prefix(), rand::random::<u128>());
+                (id, clock::unix(self.received).as_secs(), false)
+            }
+        };
         Answer {
             endpoint: self.endpoint,
-            id: format!("{}{:032x}", self.endpoint.id_prefix(), rand::random::<u128>()),
-            created: clock::unix(self.received).as_secs(),
+            id,
+            created,
+            opened,
             model: self.server.facts.name.clone(),
             delivery: options.delivery,
             logprobs: if options.logprobs.is_some() { Logprobs::Wanted } else { Logprobs::Unwanted },
@@ -160,19 +194,19 @@ impl Exchange {
     }
 
     /// Hands the prompt to the driver and waits until it is in the queue, or not.
-    async fn submit(
-        &self,
-        prompt: Vec<u32>,
-        options: Options,
-        output_tokens_max: u32,
-        in_flight: InFlight,
-    ) -> Result<Generation, Refusal> {
+    async fn submit(&self, work: Work, options: &Options, in_flight: InFlight) -> Result<Generation, Refusal> {
+        let Work { mut prompt, output, output_tokens_max, begun, wants_produced } = work;
         self.span.set(names::REQUEST_MAX_TOKENS, i64::from(output_tokens_max));
         self.span.set(names::REQUEST_TEMPERATURE, f64::from(options.sampling.temperature));
         let prompt_tokens = u32::try_from(prompt.len()).expect("fit() bounds the prompt");
-        let sampler = Sampler::new(options.sampling, rand::random(), options.logprobs);
-        let (sender, mut receiver) = events(output_tokens_max);
-        let job = Job { prompt, output_tokens_max, sampler, received: self.received, events: sender };
+        let seed = options.sampling.seed.or(begun.seed).unwrap_or_else(rand::random);
+        let mut sampler = Sampler::new(options.sampling, seed, options.logprobs);
+        sampler.skip(begun.tokens.len());
+        prompt.extend(&begun.tokens);
+        let output_tokens_left = output_tokens_max - begun.count();
+        let (sender, mut receiver) = events(output_tokens_left);
+        let job =
+            Job { prompt, output_tokens_max: output_tokens_left, sampler, received: self.received, events: sender };
         self.server.inbox.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => {
                 Refusal::busy("requests are on their way to the batch", self.server.inbox.max_capacity())
@@ -187,19 +221,20 @@ impl Exchange {
             Some(_) => {}
             None => return Err(Refusal::stopping()),
         }
-        let output = Output::new(self.server.vocabulary.clone(), options.stop);
-        Ok(Generation { events: receiver, output, record: self.record(prompt_tokens, in_flight) })
+        let record = self.record(prompt_tokens, &begun, in_flight);
+        let produced = wants_produced.then(|| Produced { seed: Some(seed), ..Produced::default() });
+        Ok(Generation { events: receiver, output, record, produced })
     }
 
-    fn record(&self, prompt_tokens: u32, in_flight: InFlight) -> Record {
+    fn record(&self, prompt_tokens: u32, begun: &Begun, in_flight: InFlight) -> Record {
         Record {
             endpoint: self.endpoint,
             metrics: self.server.metrics.clone(),
             span: self.span.clone(),
             received: self.received,
             prompt_tokens,
-            cached_tokens: 0,
-            output_tokens: 0,
+            cached_tokens: begun.cached_tokens,
+            output_tokens: begun.count(),
             started: None,
             first_token: None,
             latest_token: None,
@@ -299,7 +334,7 @@ fn relay(generation: Generation, answer: Answer) -> Response {
     let frames = stream::unfold(Stage::Opening(generation, answer), |stage| async move {
         let (mut generation, answer, mut bytes) = match stage {
             Stage::Opening(generation, answer) => {
-                let opening = answer.opening();
+                let opening = if answer.opened { Vec::new() } else { answer.opening() };
                 (generation, answer, opening)
             }
             Stage::Going(generation, answer) => (generation, answer, Vec::new()),
@@ -314,6 +349,7 @@ fn relay(generation: Generation, answer: Answer) -> Response {
         let next = match progress {
             Ok(progress) => {
                 let finished = progress.finish.is_some();
+                bytes.extend(generation.produced_line(&progress));
                 bytes.extend(answer.frames(progress));
                 if finished {
                     bytes.extend(answer.closing(generation.usage()));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use openai_api::{FinishReason, Usage};
+use openai_api::{FinishReason, Produced, Usage};
 use telemetry::{Span, names};
 use tokio::sync::mpsc;
 
@@ -19,6 +19,8 @@ pub(crate) struct Generation {
     pub events: mpsc::Receiver<Event>,
     pub output: Output,
     pub record: Record,
+    /// What the stream is to tell of its tokens with its next event, where it was asked to.
+    pub produced: Option<Produced>,
 }
 
 /// What is new, and whether that was all.
@@ -78,16 +80,32 @@ impl Generation {
         Usage::of(prompt_tokens, cached_tokens, output_tokens)
     }
 
+    /// The line that tells of the tokens behind the next event; empty where nobody asked for it.
+    pub fn produced_line(&mut self, progress: &Progress) -> Vec<u8> {
+        let Some(produced) = &mut self.produced else { return Vec::new() };
+        let told = std::mem::take(produced);
+        Produced { last: progress.finish.is_some(), ..told }.to_line()
+    }
+
     async fn receive(&mut self) -> Result<Progress, String> {
         match self.events.recv().await {
             Some(Event::Queued) => Ok(Progress::default()),
             Some(Event::Started { at, cached_tokens }) => {
                 self.record.started = Some(at);
-                self.record.cached_tokens = cached_tokens;
+                // What another server cached of it, the usage says already.
+                if self.record.output_tokens == 0 {
+                    self.record.cached_tokens = cached_tokens;
+                }
+                if let Some(produced) = &mut self.produced {
+                    produced.cached_tokens = Some(self.record.cached_tokens);
+                }
                 Ok(Progress::default())
             }
             Some(Event::Token { token, logprobs, at, finish }) => {
                 self.record.output_tokens += 1;
+                if let Some(produced) = &mut self.produced {
+                    produced.tokens.push(token);
+                }
                 self.record.first_token.get_or_insert(at);
                 self.record.latest_token = Some(at);
                 let progress = match finish {

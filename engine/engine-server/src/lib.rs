@@ -12,6 +12,7 @@ mod answer;
 mod body;
 mod clock;
 mod connections;
+mod continuation;
 mod detokenizer;
 mod driver;
 mod exchange;

@@ -70,6 +70,16 @@ impl Output {
         })
     }
 
+    /// Takes tokens whose text the client has; false when a stop string ends the output in them.
+    pub fn replay(&mut self, tokens: &[u32]) -> Result<bool, Error> {
+        for token in tokens {
+            if let Shown::Stopped(_) = self.push(*token, None)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The output ended: the rest of it, which may still turn out to stop.
     pub fn finish(&mut self) -> Result<Shown, Error> {
         let tail = self.detokenizer.finish(&self.vocabulary)?;

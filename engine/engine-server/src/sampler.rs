@@ -36,6 +36,15 @@ impl Sampler {
         Sampler { sampling, chance, logprobs }
     }
 
+    /// Goes on after so many tokens as if it had chosen them: each cost one draw.
+    pub fn skip(&mut self, tokens: usize) {
+        if self.sampling.temperature > 0.0 {
+            for _ in 0..tokens {
+                let _: f64 = self.chance.random();
+            }
+        }
+    }
+
     /// The next token; none when no logit is a number.
     pub fn choose(&mut self, logits: &[f32]) -> Option<Choice> {
         let token = if self.sampling.temperature == 0.0 {

@@ -29,6 +29,8 @@ pub enum Failure {
     Busy,
     /// The connection broke before the first byte of the answer.
     BrokeBeforeFirstByte,
+    /// The answer says that the replica is at fault: a 5xx that is not 503.
+    AtFault,
     /// The answer did not begin in time. Trying again would make the client wait as long again.
     TooSlow,
     /// The connection broke after bytes had gone to the client.
@@ -75,7 +77,7 @@ impl Attempts {
     pub fn after(&self, failure: Failure) -> Next {
         let may = match failure {
             Failure::NotConnected | Failure::Busy => true,
-            Failure::BrokeBeforeFirstByte => self.repeat == Repeat::Harmless,
+            Failure::BrokeBeforeFirstByte | Failure::AtFault => self.repeat == Repeat::Harmless,
             Failure::TooSlow | Failure::BrokeAfterFirstByte => false,
         };
         match may && self.tries < self.tries_max {
@@ -108,6 +110,8 @@ mod tests {
     fn a_broken_answer_is_tried_again_only_when_that_does_no_harm() {
         check(Repeat::Harmless, Failure::BrokeBeforeFirstByte, 1, Next::Retry);
         check(Repeat::OnlyUnseen, Failure::BrokeBeforeFirstByte, 1, Next::GiveUp);
+        check(Repeat::Harmless, Failure::AtFault, 1, Next::Retry);
+        check(Repeat::OnlyUnseen, Failure::AtFault, 1, Next::GiveUp);
     }
 
     #[test]

@@ -5,10 +5,15 @@
 
 mod admit;
 mod attempts;
+mod breaker;
 mod chain;
 mod decision;
 mod fallback;
+mod hedge;
+mod hold;
 mod place;
+mod resume;
+mod retries;
 mod scope;
 mod stage;
 mod stopwatch;
@@ -17,9 +22,14 @@ mod times;
 mod trial;
 
 pub use attempts::{Attempts, Failure, Next, Repeat, Tried};
+pub use breaker::{Breaker, BreakerRules, Conduct, Standing, ejected, slow_ones};
 pub use chain::{Chain, Link, OnError};
 pub use decision::{Author, By, CALLS_MAX, Decision, Entry, Fault, FaultKind, PolicyCall, Target};
 pub use fallback::{FALLBACK_NAME, Fallback};
+pub use hedge::{HedgeRules, Hedges};
+pub use hold::{Asked, Held, HeldId, HoldQueue, TenantHeld};
+pub use resume::{Continues, ResumeMode, Resumed, Resumes, Sampling};
+pub use retries::{RetryBudget, RetryRules};
 pub use scope::{Pattern, Scope};
 pub use stage::{Canary, Stage};
 pub use stopwatch::{Stopped, Stopwatch};

@@ -2,6 +2,7 @@
 
 mod chat;
 mod completion;
+mod continuation;
 mod error;
 mod fields;
 mod frame;
@@ -16,6 +17,7 @@ pub use chat::{
     Role,
 };
 pub use completion::{CompletionChoice, CompletionRequest, CompletionResponse, Prompt};
+pub use continuation::{CONTINUATION_FIELD, Continuation, PRODUCED_HEADER, PRODUCED_PREFIX, Produced};
 pub use error::{ErrorBody, ErrorObject};
 pub use frame::{DONE_FRAME, frame};
 pub use logprobs::{ChatLogprobs, ChatTokenLogprob, CompletionLogprobs, TokenLogprob};

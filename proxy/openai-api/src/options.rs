@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ErrorBody;
+use crate::continuation::{CONTINUATION_FIELD, Continuation};
 use crate::fields::{Fields, invalid, shown};
 
 /// Most stop strings one request may have.
@@ -22,6 +23,8 @@ pub struct Options {
     pub logprobs: Option<u32>,
     /// In one piece or as a stream.
     pub delivery: Delivery,
+    /// The stream began at another server. An extension, for proxies.
+    pub continuation: Option<Continuation>,
 }
 
 /// How a token is chosen.
@@ -72,6 +75,7 @@ impl Default for Options {
             stop: Vec::new(),
             logprobs: None,
             delivery: Delivery::Whole,
+            continuation: None,
         }
     }
 }
@@ -89,6 +93,7 @@ impl Options {
             stop: take_stop(fields)?,
             logprobs: None,
             delivery: Delivery::take(fields)?,
+            continuation: fields.take_as(CONTINUATION_FIELD, "what the stream's comments have told")?,
         })
     }
 }

@@ -29,9 +29,9 @@ use serde::Serialize;
 
 use crate::listen::Answers;
 use crate::proxy::Proxy;
-use docs::{FleetDoc, TrafficDoc};
+use docs::{FleetDoc, QueueDoc, TrafficDoc};
 
-pub(crate) use docs::RegionDoc;
+pub(crate) use docs::{RegionDoc, breaker_word};
 
 /// Decisions given when none is said.
 const DECISIONS_LIMIT: usize = 100;
@@ -68,6 +68,7 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/admin/v1/fleet", get(fleet))
         .route("/admin/v1/region", get(region))
         .route("/admin/v1/traffic", get(traffic))
+        .route("/admin/v1/queue", get(queue))
         .route("/admin/v1/decisions", get(decisions::list))
         .route("/admin/v1/decisions/{id}", get(decisions::one))
         .route("/admin/v1/decisions/{id}/replay", get(decisions::replay))
@@ -120,6 +121,10 @@ async fn fleet(State(proxy): State<Arc<Proxy>>) -> Json<FleetDoc> {
 
 async fn region(State(proxy): State<Arc<Proxy>>) -> Json<RegionDoc> {
     Json(RegionDoc::own(&proxy))
+}
+
+async fn queue(State(proxy): State<Arc<Proxy>>) -> Json<QueueDoc> {
+    Json(QueueDoc::of(&proxy))
 }
 
 /// What a path's query says.

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dispatch::{Budget, OnError, Quarantine, Scope};
+use dispatch::{Budget, Continues, OnError, Quarantine, ResumeMode, Scope};
 use http::HeaderName;
 use policy_api::RegionId;
 use thiserror::Error;
@@ -49,6 +49,8 @@ pub struct Config {
     /// Where compiled components are kept for the next start.
     pub(crate) policy_cache_folder: Option<PathBuf>,
     pub(crate) tenancy: Tenancy,
+    /// Which streams go on at another replica when theirs dies.
+    pub(crate) resume: ResumeMode,
     pub(crate) recording: Option<Recording>,
     pub(crate) oci: Oci,
     pub(crate) signing: Signing,
@@ -63,6 +65,8 @@ pub(crate) struct Replica {
     pub url: BaseUrl,
     pub region: RegionId,
     pub kind: ReplicaKind,
+    /// How it goes on with a stream that another replica began.
+    pub continues: Continues,
     pub weight: u32,
 }
 

@@ -2,14 +2,17 @@
 
 mod admit;
 mod authenticate;
+mod deadline;
 mod facts;
 mod finish;
+mod hedge;
 mod hops;
 mod peek;
 mod place;
 mod read_request;
 mod refusal;
 mod relay;
+mod resume;
 mod send;
 mod verdict;
 
@@ -18,10 +21,13 @@ use std::sync::Arc;
 use dispatch::{Attempts, Next};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::proxy::Proxy;
+use deadline::Deadline;
 use facts::facts;
 use finish::Journal;
+use hedge::Hedging;
 
 pub(crate) use authenticate::authenticate;
 pub(crate) use finish::Outcome;
@@ -34,13 +40,19 @@ pub(crate) use relay::ClientBody;
 pub(crate) async fn exchange(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<ClientBody> {
     let mut journal = Journal::open(&proxy, &request);
     match serve(&proxy, &mut journal, request).await {
-        Ok(answer) => relay::relay(journal, answer),
+        Ok((answer, resumption)) => relay::relay(journal, answer, resumption),
         Err(refusal) => journal.refuse(refusal),
     }
 }
 
-async fn serve(proxy: &Proxy, journal: &mut Journal, request: Request<Incoming>) -> Result<send::Answer, Refusal> {
+/// An answer that has begun, and what it needs to go on elsewhere.
+type Begun = (send::Answer, Option<Box<resume::Resumption>>);
+
+async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incoming>) -> Result<Begun, Refusal> {
     journal.enter()?;
+    let deadline = Deadline::of(request.headers(), Instant::now())?;
+    journal.ends_by(deadline);
+    proxy.retry_budget().request();
     let tenant = authenticate(&proxy.tenants, request.headers(), proxy.clock.now_unix_ms())?;
     let mut request = read_request(request, &proxy.limits).await?;
     let facts = facts(proxy, &mut request, &tenant);
@@ -53,16 +65,23 @@ async fn serve(proxy: &Proxy, journal: &mut Journal, request: Request<Incoming>)
     let mut attempts = Attempts::new(proxy.limits.tries_max, request.repeat);
     let mut last_failure = None;
     loop {
-        let placed = match place::place(proxy, journal, &chain, &facts, &attempts.tried).await {
+        let (placed, held) = match place::place(proxy, journal, &chain, &facts, &attempts.tried).await {
             Ok(placed) => placed,
             // With nobody left to try, what went wrong with the last one says more.
             Err(Refusal::NobodyTakesWork) => return Err(last_failure.unwrap_or(Refusal::NobodyTakesWork)),
             Err(refusal) => return Err(refusal),
         };
         let target = placed.target();
-        match send::send(proxy, journal, &request, placed, attempts.begin()).await {
-            Ok(answer) => return Ok(answer),
-            Err(failed) => match attempts.after(failed.failure) {
+        attempts.begin();
+        let hedging = Hedging { chain: &chain, facts: &facts, tried: &attempts.tried };
+        match send::send(proxy, journal, &request, placed, held, Some(hedging)).await {
+            Ok(answer) => {
+                let replica = journal.ran_on();
+                let keep = |replica| resume::Resumption::of(proxy, chain, facts, request, (replica, &answer.head));
+                let resumption = replica.as_deref().and_then(keep);
+                return Ok((answer, resumption));
+            }
+            Err(failed) => match proxy.after(&attempts, failed.failure) {
                 Next::GiveUp => return Err(failed.refusal),
                 Next::Retry => {
                     proxy.metrics.retries.inc();

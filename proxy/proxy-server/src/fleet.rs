@@ -1,5 +1,6 @@
 //! The fleet as this proxy knows it: replicas, other regions, and the view of them that policies see.
 
+mod judge;
 mod peer;
 mod poll;
 mod publish;
@@ -17,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use publish::Publisher;
 
+pub(crate) use judge::judge;
 pub(crate) use peer::Peer;
 pub(crate) use poll::{poll_peer, poll_replica};
 pub(crate) use publish::Published;
@@ -45,11 +47,12 @@ pub(crate) enum NoView {
 impl Fleet {
     pub fn new(config: &Config) -> Fleet {
         let replicas = config.replicas.iter().enumerate();
+        let rules = config.limits.breaker();
         let fleet = Fleet {
-            replicas: replicas.map(|(id, file)| Arc::new(Replica::new(ReplicaId(id as u32), file))).collect(),
+            replicas: replicas.map(|(id, file)| Arc::new(Replica::new(ReplicaId(id as u32), file, rules))).collect(),
             peers: config.regions.iter().map(|region| Arc::new(Peer::new(region))).collect(),
             published: ArcSwap::default(),
-            publisher: Mutex::default(),
+            publisher: Mutex::new(Publisher::new(config.limits.ejection_percent_max)),
             dirty: AtomicBool::new(true),
             changed: Notify::new(),
         };

@@ -9,6 +9,7 @@ mod exchange;
 
 mod decisions;
 mod fleet;
+mod hold;
 mod observe;
 mod policies;
 mod proxy;

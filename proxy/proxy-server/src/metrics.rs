@@ -4,15 +4,18 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use dispatch::TenantHeld;
 use policy_api::Health;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::admin::breaker_word;
 use crate::exchange::Outcome;
+use crate::fleet::Replica;
 use crate::proxy::Proxy;
 use crate::traffic::Sample;
 use slots::SlotGauges;
@@ -27,7 +30,10 @@ pub(crate) struct Metrics {
     e2e: Histogram,
     pub decide: Histogram,
     pub retries: IntCounter,
+    pub retries_denied: IntCounter,
+    pub hedges: IntCounterVec,
     pub midstream_deaths: IntCounter,
+    pub resumes: IntCounterVec,
     pub policy_faults: IntCounterVec,
     pub policy_swaps: IntCounterVec,
     pub policy_counts: IntCounterVec,
@@ -41,7 +47,10 @@ struct Gauges {
     in_flight_max: IntGauge,
     queue: IntGauge,
     queue_max: IntGauge,
+    queue_waiting: IntGaugeVec,
+    queue_oldest: IntGaugeVec,
     replicas: IntGaugeVec,
+    breakers: IntGaugeVec,
     replica_in_flight: IntGaugeVec,
     replica_in_flight_max: IntGauge,
     policy_swapping: IntGauge,
@@ -143,7 +152,19 @@ impl Metrics {
             e2e: make.histogram("e2e_seconds", "Time of a finished request from head to last byte.", &LATENCY_BUCKETS),
             decide: make.histogram("decide_seconds", "Time of one decision of the policy chain.", &DECIDE_BUCKETS),
             retries: make.counter("retries_total", "Tries after the first."),
+            hedges: make.counters(
+                "hedges_total",
+                "Requests that were sent to a second replica, by who answered first.",
+                &["first"],
+            ),
+            retries_denied: make
+                .counter("retries_denied_total", "Tries after the first that the budget had no room for."),
             midstream_deaths: make.counter("midstream_deaths_total", "Answers that replicas broke off."),
+            resumes: make.counters(
+                "resumes_total",
+                "Streams whose replica died, by what became of them: resumed, or why not.",
+                &["result"],
+            ),
             policy_faults: make.counters("policy_faults_total", "Policies that could not answer.", &["slot"]),
             policy_swaps: make.counters("policy_swaps_total", "New policy versions by result.", &["slot", "result"]),
             policy_counts: make.counters("policy_count_total", "Counters that policies keep.", &["slot", "name"]),
@@ -197,7 +218,14 @@ impl Gauges {
             in_flight_max: make.gauge("in_flight_max", "Most requests in flight."),
             queue: make.gauge("queue", "Requests that policies hold."),
             queue_max: make.gauge("queue_max", "Most requests that policies may hold."),
+            queue_waiting: make.gauges("queue_waiting", "Requests that policies hold, by tenant.", &["tenant"]),
+            queue_oldest: make.gauges(
+                "queue_oldest_ms",
+                "How long the oldest held request of a tenant has waited.",
+                &["tenant"],
+            ),
             replicas: make.gauges("replicas", "Replicas by health.", &["health"]),
+            breakers: make.gauges("breakers", "Replicas by how their circuit breaker stands.", &["state"]),
             replica_in_flight: make.gauges("replica_in_flight", "Requests in flight to a replica.", &["replica"]),
             replica_in_flight_max: make.gauge("replica_in_flight_max", "Most requests in flight to one replica."),
             policy_swapping: make
@@ -233,11 +261,24 @@ impl Gauges {
         self.in_flight_max.set(limits.in_flight_max as i64);
         self.queue.set(proxy.held().into());
         self.queue_max.set(limits.queue_max as i64);
+        // Only tenants that wait now are shown.
+        self.queue_waiting.reset();
+        self.queue_oldest.reset();
+        for TenantHeld { tenant, waiting, oldest_ms, .. } in proxy.hold.now().tenants {
+            let waited_ms = proxy.clock.now_ms().saturating_sub(oldest_ms);
+            self.queue_waiting.with_label_values(&[&tenant]).set(waiting.into());
+            self.queue_oldest.with_label_values(&[&tenant]).set(waited_ms as i64);
+        }
         for (health, word) in
             [(Health::Healthy, "healthy"), (Health::Unhealthy, "unhealthy"), (Health::Unknown, "unknown")]
         {
             let count = proxy.fleet.replicas.iter().filter(|replica| replica.reading().health == health).count();
             self.replicas.with_label_values(&[word]).set(count as i64);
+        }
+        let now_ms = proxy.clock.now_ms();
+        for word in ["closed", "open", "half_open", "busy"] {
+            let stands = |replica: &&Arc<Replica>| breaker_word(replica.standing(now_ms)) == word;
+            self.breakers.with_label_values(&[word]).set(proxy.fleet.replicas.iter().filter(stands).count() as i64);
         }
         for replica in &proxy.fleet.replicas {
             self.replica_in_flight.with_label_values(&[&replica.name]).set(replica.in_flight().into());

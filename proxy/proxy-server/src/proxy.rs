@@ -1,8 +1,9 @@
 //! What both ports share: the fleet, the policies, the pool, the bounds, and the books.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dispatch::{Attempts, Failure, Hedges, Next, ResumeMode, RetryBudget};
 use http::HeaderName;
 use policy_api::Event;
 use telemetry::{Telemetry, Tracer};
@@ -13,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{AdminToken, Limits};
 use crate::decisions::Decisions;
 use crate::fleet::{Fleet, Looking, Replica};
+use crate::hold::Hold;
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::policies::{Policies, Sources};
@@ -32,6 +34,8 @@ pub(crate) struct Proxy {
     pub admin_tokens: Vec<AdminToken>,
     pub policy_headers: Vec<HeaderName>,
     pub tenants: Arc<Register>,
+    /// Which streams go on at another replica.
+    pub resume: ResumeMode,
     pub limits: Limits,
     pub clock: Clock,
     pub fleet: Fleet,
@@ -55,11 +59,13 @@ pub(crate) struct Proxy {
     pub admin_connections: Arc<Semaphore>,
     /// Room for requests in flight.
     pub in_flight: Arc<Semaphore>,
-    /// Room for requests that policies hold.
-    pub queue: Semaphore,
+    /// The requests that policies hold.
+    pub hold: Hold,
     pub admin_streams: Arc<Semaphore>,
     /// Room for components that are being pulled.
     pub pulls: Arc<Semaphore>,
+    retry_budget: Mutex<RetryBudget>,
+    hedges: Mutex<Hedges>,
     held: AtomicU32,
     next_id: AtomicU64,
 }
@@ -71,6 +77,7 @@ pub(crate) struct Parts {
     pub admin_tokens: Vec<AdminToken>,
     pub policy_headers: Vec<HeaderName>,
     pub tenants: Arc<Register>,
+    pub resume: ResumeMode,
     pub limits: Limits,
     pub clock: Clock,
     pub fleet: Fleet,
@@ -99,6 +106,7 @@ impl Proxy {
             admin_tokens,
             policy_headers,
             tenants,
+            resume,
             limits,
             clock,
             fleet,
@@ -116,6 +124,7 @@ impl Proxy {
             admin_tokens,
             policy_headers,
             tenants,
+            resume,
             fleet,
             policies,
             sources,
@@ -136,9 +145,11 @@ impl Proxy {
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             admin_connections: Arc::new(Semaphore::new(limits.admin_connections_max)),
             in_flight: Arc::new(Semaphore::new(limits.in_flight_max)),
-            queue: Semaphore::new(limits.queue_max),
+            hold: Hold::new(clock, limits.queue_max),
             admin_streams: Arc::new(Semaphore::new(limits.admin_streams_max)),
             pulls: Arc::new(Semaphore::new(PULLS_MAX)),
+            hedges: Mutex::new(Hedges::new(limits.hedges())),
+            retry_budget: Mutex::new(RetryBudget::new(limits.retries(), clock.now_ms())),
             held: AtomicU32::new(0),
             // Ids of two runs differ, so that a kept decision is not taken for another's.
             next_id: AtomicU64::new(clock.start_unix_ms() << 20),
@@ -172,6 +183,29 @@ impl Proxy {
         // The view's queue is longer, which is no reason to ask for the others again.
         self.fleet.mark();
         Held(self)
+    }
+
+    /// What is left for tries after the first.
+    pub fn retry_budget(&self) -> MutexGuard<'_, RetryBudget> {
+        self.retry_budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of answers' times; `None` where nothing is hedged.
+    pub fn hedges(&self) -> Option<MutexGuard<'_, Hedges>> {
+        let is_on = self.limits.hedge_percent_max > 0;
+        is_on.then(|| self.hedges.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a request may be tried again after this, and there is budget for it.
+    pub fn after(&self, attempts: &Attempts, failure: Failure) -> Next {
+        let next = attempts.after(failure);
+        // What nobody has seen adds no load.
+        let is_free = failure == Failure::NotConnected;
+        if next == Next::GiveUp || is_free || self.retry_budget().take(self.clock.now_ms()) {
+            return next;
+        }
+        self.metrics.retries_denied.inc();
+        Next::GiveUp
     }
 
     /// Takes note that a replica failed: `weight` of the failures in a row that make it unhealthy.

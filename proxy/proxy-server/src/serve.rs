@@ -17,7 +17,8 @@ use crate::base_url::BaseUrl;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
-use crate::fleet::{Fleet, poll_peer, poll_replica};
+use crate::fleet::{Fleet, judge, poll_peer, poll_replica};
+use crate::hold::ask_held;
 use crate::listen::{Bounds, Port, bind, tls};
 use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
@@ -149,6 +150,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         policy_headers,
         policy_cache_folder,
         tenancy,
+        resume,
         limits,
         recording,
         ..
@@ -172,6 +174,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         admin_tokens,
         policy_headers,
         tenants,
+        resume,
         limits,
         clock,
         fleet,
@@ -184,6 +187,8 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         stopping: tasks.stopping(),
     };
     let proxy = Arc::new(Proxy::new(parts, telemetry));
+    tasks.spawn("judge", judge(proxy.clone()));
+    tasks.spawn("ask held", ask_held(proxy.clone()));
     for replica in &proxy.fleet.replicas {
         tasks.spawn(format!("poll {}", replica.name), poll_replica(proxy.clone(), replica.clone()));
     }

@@ -8,11 +8,13 @@ mod endpoint;
 mod models;
 mod request;
 mod scan;
+mod stream;
 
 pub(crate) use answer::{AnswerFields, Usage, read_answer, read_event};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use models::{Model, ModelList, read_models};
 pub(crate) use request::{BadBody, RequestFields, read_request_fields};
+pub(crate) use stream::{RawFields, StreamEvent, edited, read_stream_event, span_of};
 
 /// Bytes of a model's name, and of a client's text that is kept in records and spans or told back to it.
 pub(crate) const NAME_BYTES_MAX: usize = 256;

@@ -11,8 +11,9 @@ use ureq::http::{Method, Request, StatusCode};
 
 /// The environment variable with the admin token.
 const TOKEN_ENV: &str = "HEADWORKS_ADMIN_TOKEN";
-/// One request: a component is compiled and tried out, perhaps pulled before.
-const TIME_MAX: Duration = Duration::from_secs(60);
+/// One request: a component is compiled and tried out, perhaps pulled before. One with an interpreter in it takes a busy
+/// proxy minutes, for that work gives way to requests.
+const TIME_MAX: Duration = Duration::from_secs(600);
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
@@ -135,6 +136,13 @@ impl Admin {
 
     fn no_answer(&self, error: &ureq::Error) -> anyhow::Error {
         let why = match error {
+            ureq::Error::Timeout(ureq::Timeout::Global) => {
+                let (url, seconds) = (&self.url, TIME_MAX.as_secs());
+                return anyhow!(
+                    "{url} has not answered within {seconds} s; a proxy may still be at it: `headworks policy list` shows \
+                     what came of it"
+                );
+            }
             ureq::Error::Io(error) => error.to_string(),
             error => error.to_string(),
         };

@@ -12,6 +12,8 @@ use crate::{input, shown, sign};
 
 /// A whole upload to a registry.
 const UPLOAD_TIME_MAX: Duration = Duration::from_secs(120);
+/// From here on a component takes a proxy long enough to compile that one wonders: it has an interpreter in it.
+const SLOW_BYTES: usize = 4 << 20;
 
 /// What to push where.
 #[derive(Debug, clap::Args)]
@@ -53,6 +55,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return Ok(());
     };
     let proxy = admin.connect()?;
+    if component.len() > SLOW_BYTES {
+        let mebibytes = component.len() >> 20;
+        eprintln!("the proxy compiles {mebibytes} MiB and tries them out; a busy one takes minutes");
+    }
     let changed = match pushed {
         Some(reference) => {
             proxy.post(&slot_path(slot, "/pull", *canary), &json!({ "reference": reference.to_string() }))?

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::mpsc::channel;
 
 use crate::http::{self, chat, open_stream};
-use crate::processes::{Server, engine, metric, proxy, slow_engine, wait_for};
+use crate::processes::{Server, engine, metric, proxy, proxy_with, slow_engine, wait_for};
 
 const CHAT: &str = "/v1/chat/completions";
 /// Greedy text after this does not end by itself before so many tokens.
@@ -36,10 +36,56 @@ fn a_client_that_leaves_mid_stream_frees_the_engines_blocks() {
     assert!(written < u64::from(LONG), "the engine stopped early, after {written} tokens");
 }
 
+/// A greedy stream as a client has it that asks for the usage too, without what names it.
+fn anonymous(stream: &str) -> String {
+    let named = stream.split_inclusive("\n\n").filter_map(|event| {
+        let data = event.strip_prefix("data: ")?.trim_end();
+        let Ok(mut chunk) = serde_json::from_str::<serde_json::Value>(data) else { return Some(data.to_owned()) };
+        chunk["id"] = "".into();
+        chunk["created"] = 0.into();
+        Some(chunk.to_string())
+    });
+    named.collect::<Vec<_>>().join("\n")
+}
+
+fn greedy(max_tokens: u32) -> serde_json::Value {
+    let mut body = chat(ENDLESS, max_tokens, true);
+    body["temperature"] = 0.into();
+    body["stream_options"] = serde_json::json!({ "include_usage": true });
+    body
+}
+
 #[test]
-fn a_replica_that_dies_mid_stream_ends_it_with_a_clear_error_and_the_fleet_goes_on() {
+fn a_stream_whose_replica_is_killed_goes_on_elsewhere_as_if_nothing_had_happened() {
     let mut engines = [slow_engine(), slow_engine()];
+    let body = greedy(400);
+    let mut undisturbed = String::new();
+    open_stream(&format!("{}{CHAT}", engines[0].url), &body).read_to_string(&mut undisturbed).unwrap();
     let proxy = proxy(&[&engines[0].url, &engines[1].url], "least-load", "");
+    let mut stream = open_stream(&format!("{}{CHAT}", proxy.url), &body);
+    let mut text = read_some(&mut stream);
+    let busy = engines.iter().position(|engine| engine.json("/state")["running"] == 1).expect("one of them runs it");
+    engines[busy].kill();
+    stream.read_to_string(&mut text).unwrap();
+    assert_eq!(anonymous(&text), anonymous(&undisturbed));
+    let ids: std::collections::BTreeSet<&str> = text.split("\"id\":").skip(1).map(|rest| &rest[..42]).collect();
+    assert_eq!(ids.len(), 1, "one stream, one name: {ids:?}");
+    assert!(!text.contains(": headworks"), "the comments are not the client's to see");
+    let page = http::get(&format!("{}/metrics", proxy.admin)).text();
+    assert_eq!(metric(&page, "headworks_proxy_midstream_deaths_total"), Some(1.0));
+    assert_eq!(metric(&page, "headworks_proxy_resumes_total{result=\"resumed\"}"), Some(1.0));
+    let decision = &proxy.admin_json("/admin/v1/decisions")["decisions"][0];
+    assert_eq!(
+        (&decision["outcome"], &decision["attempts"], &decision["output_tokens"]),
+        (&"finished".into(), &2.into(), &400.into())
+    );
+    assert_eq!(decision["target"], format!("us-{}", 1 - busy));
+}
+
+#[test]
+fn a_stream_that_may_not_go_on_ends_with_a_clear_error_and_the_fleet_goes_on() {
+    let mut engines = [slow_engine(), slow_engine()];
+    let proxy = proxy_with(&[&engines[0].url, &engines[1].url], "least-load", "resume = \"off\"\n", "");
     let mut stream = open_stream(&format!("{}{CHAT}", proxy.url), &chat(ENDLESS, LONG, true));
     assert!(read_some(&mut stream).starts_with("data:"));
     let busy = engines.iter().position(|engine| engine.json("/state")["running"] == 1).expect("one of them runs it");

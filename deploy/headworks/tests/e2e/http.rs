@@ -51,6 +51,11 @@ pub fn post(url: &str, body: &[u8]) -> Answer {
     answer(agent().post(url).header("content-type", "application/json").send(body).unwrap())
 }
 
+/// The same where the server may be gone, with the head of what it says.
+pub fn try_post(url: &str, body: &Value) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
+    agent().post(url).header("content-type", "application/json").send(body.to_string())
+}
+
 /// A stream that is read as it comes.
 pub fn open_stream(url: &str, body: &Value) -> impl Read + use<> {
     let response = agent().post(url).header("content-type", "application/json").send(body.to_string()).unwrap();

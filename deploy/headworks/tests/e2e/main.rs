@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its helper cannot go on")]
 
 mod bad_input;
+mod bench_proxy;
 mod client;
 mod dashboard;
 mod demo;
@@ -17,5 +18,6 @@ mod processes;
 mod push;
 mod registry;
 mod replay;
+mod storm;
 mod swap;
 mod traces;

@@ -101,6 +101,17 @@ impl Server {
         self.process.wait().unwrap();
     }
 
+    /// Its process' number.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends it a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "kill -s {name}");
+    }
+
     /// Asks it to end and waits until it did; true when it ended well.
     pub fn stop(&mut self) -> bool {
         self.stdin = None;
@@ -167,12 +178,21 @@ pub fn slow_engine() -> Server {
 fn engine_over(model_dir: &Path, flags: &[&str]) -> Server {
     let mut command = headworks();
     command.arg("engine").arg("--model").arg(model_dir);
-    Server::start(command.args(["--listen", "127.0.0.1:0", "--name", MODEL]).args(flags))
+    if !flags.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    Server::start(command.args(["--name", MODEL]).args(flags))
 }
 
 /// A proxy before some replicas, with one shipped policy; `more` is added to its configuration.
 #[track_caller]
 pub fn proxy(replicas: &[&str], policy: &str, more: &str) -> Server {
+    proxy_with(replicas, policy, "", more)
+}
+
+/// The same, with keys of the configuration's top.
+#[track_caller]
+pub fn proxy_with(replicas: &[&str], policy: &str, top: &str, more: &str) -> Server {
     let dir = folder();
     let config = dir.path().join("proxy.toml");
     let replicas: String = replicas
@@ -182,7 +202,7 @@ pub fn proxy(replicas: &[&str], policy: &str, more: &str) -> Server {
         .collect();
     let component = component(policy);
     let text = format!(
-        "region = \"us\"\nlisten = \"127.0.0.1:0\"\n\
+        "region = \"us\"\nlisten = \"127.0.0.1:0\"\n{top}\
          [admin]\nlisten = \"127.0.0.1:0\"\n\
          [[policy]]\nslot = \"{SLOT}\"\ncomponent = {component:?}\n{replicas}{more}"
     );

@@ -8,6 +8,8 @@ mod answers;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod continuation;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod sampling;

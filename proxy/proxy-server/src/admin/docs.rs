@@ -2,11 +2,13 @@
 
 mod slot;
 
+use dispatch::{Standing, TenantHeld};
 use policy_api::Health;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ReplicaKind;
 use crate::fleet::{Peer, Replica};
+use crate::hold::QueueNow;
 use crate::proxy::Proxy;
 use crate::traffic::{Point, Quantiles};
 
@@ -51,6 +53,7 @@ pub(crate) struct ReplicaDoc {
     kind: String,
     health: String,
     health_error: Option<String>,
+    breaker: String,
     draining: bool,
     pub models: Vec<String>,
     in_flight: u32,
@@ -140,6 +143,7 @@ impl ReplicaDoc {
                 Health::Unknown => "unknown".to_owned(),
             },
             health_error: reading.health_error.clone(),
+            breaker: breaker_word(replica.standing(now_ms)).to_owned(),
             draining: row.draining,
             models: reading.models.iter().map(|model| model.id.clone()).collect(),
             in_flight: replica.in_flight(),
@@ -157,7 +161,49 @@ impl ReplicaDoc {
     }
 
     fn takes_work(&self) -> bool {
-        self.health == "healthy" && !self.draining
+        self.health == "healthy" && self.breaker != "open" && !self.draining
+    }
+}
+
+/// How a breaker stands, for people.
+pub(crate) fn breaker_word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Closed => "closed",
+        Standing::Open { .. } => "open",
+        Standing::HalfOpen | Standing::OnTrial => "half_open",
+        Standing::Busy => "busy",
+    }
+}
+
+/// The requests that policies hold.
+#[derive(Serialize)]
+pub(super) struct QueueDoc {
+    waiting: usize,
+    waiting_max: usize,
+    drain_per_s: f64,
+    retry_after_s: u64,
+    tenants: Vec<TenantQueueDoc>,
+}
+
+#[derive(Serialize)]
+struct TenantQueueDoc {
+    tenant: String,
+    waiting: u32,
+    tokens: u64,
+    oldest_ms: u64,
+}
+
+impl QueueDoc {
+    pub fn of(proxy: &Proxy) -> QueueDoc {
+        let QueueNow { waiting, waiting_max, drain_per_s, retry_after_s, tenants } = proxy.hold.now();
+        let now_ms = proxy.clock.now_ms();
+        let tenants = tenants.into_iter().map(|TenantHeld { tenant, waiting, tokens, oldest_ms }| TenantQueueDoc {
+            tenant: tenant.to_string(),
+            waiting,
+            tokens,
+            oldest_ms: now_ms.saturating_sub(oldest_ms),
+        });
+        QueueDoc { waiting, waiting_max, drain_per_s, retry_after_s, tenants: tenants.collect() }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use dispatch::{Continues, ResumeMode};
 use http::HeaderName;
 use policy_api::RegionId;
 use serde::Deserialize;
@@ -48,6 +49,8 @@ pub(super) struct ConfigFile {
     signing: SigningFile,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    resume: ResumeFile,
     telemetry: Option<TelemetryFile>,
     recording: Option<RecordingFile>,
 }
@@ -67,8 +70,27 @@ struct ReplicaFile {
     region: Option<String>,
     #[serde(default = "headworks")]
     kind: ReplicaKind,
+    continues: Option<ContinuesFile>,
     #[serde(default = "ordinary_weight")]
     weight: u32,
+}
+
+/// How a replica goes on with a stream that another one began.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ContinuesFile {
+    Tokens,
+    Text,
+    Nothing,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ResumeFile {
+    Off,
+    #[default]
+    Greedy,
+    Always,
 }
 
 #[derive(Deserialize)]
@@ -170,6 +192,7 @@ impl ConfigFile {
             oci,
             signing,
             limits,
+            resume,
             telemetry,
             recording,
         } = self;
@@ -200,6 +223,7 @@ impl ConfigFile {
             oci: oci.check(limits.pull_ms_max, environment)?,
             signing: signing.check()?,
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
+            resume: resume.mode(),
             recording: recording.map(|file| file.check(folder)).transpose()?,
             region,
             regions,
@@ -244,10 +268,29 @@ fn check_regions(files: Vec<RegionFile>, own: &str, environment: Environment<'_>
     Ok(regions)
 }
 
+impl ResumeFile {
+    fn mode(self) -> ResumeMode {
+        match self {
+            ResumeFile::Off => ResumeMode::Off,
+            ResumeFile::Greedy => ResumeMode::Greedy,
+            ResumeFile::Always => ResumeMode::Always,
+        }
+    }
+}
+
+/// As the file says, else what is known of the kind.
+fn continues(said: Option<ContinuesFile>, kind: ReplicaKind) -> Continues {
+    match (said, kind) {
+        (Some(ContinuesFile::Tokens), _) | (None, ReplicaKind::Headworks) => Continues::Tokens,
+        (Some(ContinuesFile::Text), _) => Continues::Text,
+        (Some(ContinuesFile::Nothing), _) | (None, ReplicaKind::Openai) => Continues::Nothing,
+    }
+}
+
 fn check_replicas(files: Vec<ReplicaFile>, own: &str, regions: &[Region]) -> Result<Vec<Replica>, Wrong> {
     let mut names = BTreeSet::new();
     let mut replicas = Vec::new();
-    for ReplicaFile { name, url, region, kind, weight } in files {
+    for ReplicaFile { name, url, region, kind, continues: said, weight } in files {
         check_name("replica.name", &name)?;
         if !names.insert(name.clone()) {
             return wrong("replica.name", format!("{name:?} is used twice; every replica needs a name of its own"));
@@ -268,7 +311,7 @@ fn check_replicas(files: Vec<ReplicaFile>, own: &str, regions: &[Region]) -> Res
                 }
             },
         };
-        replicas.push(Replica { name, url, region, kind, weight });
+        replicas.push(Replica { name, url, region, kind, continues: continues(said, kind), weight });
     }
     Ok(replicas)
 }

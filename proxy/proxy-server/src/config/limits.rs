@@ -1,5 +1,6 @@
 //! Every bound of the proxy, by name.
 
+use dispatch::{BreakerRules, HedgeRules, RetryRules};
 use serde::Deserialize;
 
 /// Every queue, pool, body, retry and wait of the proxy is bounded by one of these.
@@ -32,6 +33,32 @@ pub struct Limits {
     /// Milliseconds a replica may be silent in the middle of its answer, and a client may read nothing of what it is
     /// sent.
     pub silence_ms_max: u64,
+    /// Milliseconds a replica may be silent in the middle of a stream that another one could go on with.
+    pub stall_ms_max: u64,
+    /// Deaths of replicas that one stream survives.
+    pub resumes_max: u32,
+    /// Bytes kept of a stream's tokens or text, so that it can go on elsewhere; a longer one cannot.
+    pub resume_bytes_max: usize,
+    /// Failures in a row that open a replica's circuit breaker.
+    pub breaker_failures_max: u32,
+    /// Milliseconds that a breaker is open at first; twice as long after each failed trial.
+    pub breaker_open_ms: u64,
+    /// Milliseconds that a breaker is open at most.
+    pub breaker_open_ms_max: u64,
+    /// Milliseconds that a replica's 429 or 503 passes it over at most; a tenth where it names no time.
+    pub busy_ms_max: u64,
+    /// Share of the fleet that breakers may take out.
+    pub ejection_percent_max: u32,
+    /// A replica whose time to first token is this many times the fleet's median is taken out; 0: none is.
+    pub ttft_outlier_times: u32,
+    /// Tries after the first, as a share of the requests.
+    pub retry_percent_max: u32,
+    /// Tries after the first that there may be each second, however few requests there are.
+    pub retry_per_second_least: u32,
+    /// Requests that may be sent a second time while they wait for their answer, as a share; 0: none.
+    pub hedge_percent_max: u32,
+    /// Milliseconds that a request must have waited for that.
+    pub hedge_ms_least: u64,
     /// Tries of one request, the first included.
     pub tries_max: u32,
     /// Requests that policies hold at one time; more are 503.
@@ -93,6 +120,19 @@ impl Default for Limits {
             connect_ms_max: 1000,
             answer_ms_max: 600_000,
             silence_ms_max: 120_000,
+            stall_ms_max: 10_000,
+            resumes_max: 3,
+            resume_bytes_max: 256 << 10,
+            breaker_failures_max: 5,
+            breaker_open_ms: 1000,
+            breaker_open_ms_max: 30_000,
+            busy_ms_max: 5000,
+            ejection_percent_max: 50,
+            ttft_outlier_times: 10,
+            retry_percent_max: 20,
+            retry_per_second_least: 10,
+            hedge_percent_max: 0,
+            hedge_ms_least: 50,
             tries_max: 3,
             queue_max: 256,
             hold_ms_max: 10_000,
@@ -127,6 +167,26 @@ const COUNT_MAX: u64 = 1 << 24;
 const BYTES_MAX: u64 = 4 << 30;
 
 impl Limits {
+    /// When a replica is taken out, and for how long.
+    pub(crate) fn breaker(&self) -> BreakerRules {
+        BreakerRules {
+            failures_max: self.breaker_failures_max,
+            open_ms: self.breaker_open_ms,
+            open_ms_max: self.breaker_open_ms_max,
+            busy_ms_max: self.busy_ms_max,
+        }
+    }
+
+    /// How much is hedged.
+    pub(crate) fn hedges(&self) -> HedgeRules {
+        HedgeRules { percent_max: self.hedge_percent_max, ms_least: self.hedge_ms_least }
+    }
+
+    /// How many tries after the first there may be.
+    pub(crate) fn retries(&self) -> RetryRules {
+        RetryRules { percent_max: self.retry_percent_max, per_second_least: self.retry_per_second_least }
+    }
+
     /// The first bound that cannot be used, and why.
     pub(super) fn wrong(&self) -> Option<(&'static str, String)> {
         let outside = |&(_, value, least, most): &(_, u64, u64, u64)| !(least..=most).contains(&value);
@@ -136,7 +196,7 @@ impl Limits {
     }
 
     /// Each bound's key and value, and the least and the most that it may be.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 34] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 47] {
         let Limits {
             body_bytes_max,
             body_ms_max,
@@ -150,6 +210,19 @@ impl Limits {
             connect_ms_max,
             answer_ms_max,
             silence_ms_max,
+            stall_ms_max,
+            resumes_max,
+            resume_bytes_max,
+            breaker_failures_max,
+            breaker_open_ms,
+            breaker_open_ms_max,
+            busy_ms_max,
+            ejection_percent_max,
+            ttft_outlier_times,
+            retry_percent_max,
+            retry_per_second_least,
+            hedge_percent_max,
+            hedge_ms_least,
             tries_max,
             queue_max,
             hold_ms_max,
@@ -188,6 +261,19 @@ impl Limits {
             ("connect_ms_max", connect_ms_max, 1, MS_MAX),
             ("answer_ms_max", answer_ms_max, 1, MS_MAX),
             ("silence_ms_max", silence_ms_max, 1, MS_MAX),
+            ("stall_ms_max", stall_ms_max, 1, MS_MAX),
+            ("resumes_max", resumes_max.into(), 0, 1000),
+            ("resume_bytes_max", resume_bytes_max as u64, 0, BYTES_MAX),
+            ("breaker_failures_max", breaker_failures_max.into(), 1, COUNT_MAX),
+            ("breaker_open_ms", breaker_open_ms, 1, MS_MAX),
+            ("breaker_open_ms_max", breaker_open_ms_max, 1, MS_MAX),
+            ("busy_ms_max", busy_ms_max, 0, MS_MAX),
+            ("ejection_percent_max", ejection_percent_max.into(), 0, 100),
+            ("ttft_outlier_times", ttft_outlier_times.into(), 0, COUNT_MAX),
+            ("retry_percent_max", retry_percent_max.into(), 0, 100),
+            ("retry_per_second_least", retry_per_second_least.into(), 0, COUNT_MAX),
+            ("hedge_percent_max", hedge_percent_max.into(), 0, 100),
+            ("hedge_ms_least", hedge_ms_least, 0, MS_MAX),
             ("tries_max", tries_max.into(), 1, 1000),
             ("queue_max", queue_max as u64, 0, COUNT_MAX),
             ("hold_ms_max", hold_ms_max, 0, MS_MAX),

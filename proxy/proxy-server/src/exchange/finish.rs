@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dispatch::{Decision, Entry, Target};
+use dispatch::{Conduct, Decision, Entry, Resumed, Target};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -11,8 +11,10 @@ use policy_api::{Event, FailureKind, FleetView, Holds, ReplicaId, RequestFacts, 
 use telemetry::{Span, SpanKind, names};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::admin::breaker_word;
 use crate::clock::micros;
 use crate::decisions::{CALLS_MAX, Place, Record};
+use crate::exchange::deadline::Deadline;
 use crate::exchange::hops::REQUEST_ID;
 use crate::exchange::peek::Seen;
 use crate::exchange::place::Placed;
@@ -21,7 +23,7 @@ use crate::exchange::relay::{ClientBody, relay};
 use crate::exchange::send::Answer;
 use crate::exchange::verdict::Verdict;
 use crate::exchange::{ReadRequest, Refusal};
-use crate::fleet::Ticket;
+use crate::fleet::{Replica, Ticket};
 use crate::proxy::Proxy;
 use crate::tenants::Account;
 use crate::traffic::Sample;
@@ -74,6 +76,11 @@ pub(crate) struct Journal {
     /// There was a decision; the record is about it.
     decided: bool,
     closed: bool,
+    /// What has been seen of the answer, while nobody looks at it.
+    seen: Option<Seen>,
+    /// When the first output of the replica that runs it came.
+    first_here: Option<Instant>,
+    deadline: Deadline,
 }
 
 impl Outcome {
@@ -125,6 +132,30 @@ impl Journal {
             kept: None,
             decided: false,
             closed: false,
+            seen: None,
+            first_here: None,
+            deadline: Deadline::default(),
+        }
+    }
+
+    /// Takes note of when it is over.
+    pub fn ends_by(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+    }
+
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Takes note of what the replica did with it; whether others may want to know.
+    pub fn conducts(&mut self, conduct: Conduct) {
+        let now_ms = self.proxy.clock.now_ms();
+        if let Some(ticket) = &mut self.ticket
+            && ticket.conducts(now_ms, conduct)
+        {
+            let standing = breaker_word(ticket.replica.standing(now_ms));
+            tracing::info!(replica = ticket.replica.name, standing, "replica's breaker");
+            self.proxy.fleet.touch();
         }
     }
 
@@ -234,10 +265,11 @@ impl Journal {
     }
 
     /// Takes note of where it is sent.
-    pub fn sends(&mut self, placed: &Placed, attempt: u32) {
+    pub fn sends(&mut self, placed: &Placed) {
         self.record.target = Some(placed.name().to_owned());
-        self.record.attempts = attempt;
+        self.record.attempts += 1;
         self.sent = Some(self.proxy.clock.now());
+        self.first_here = None;
         self.keep_record();
     }
 
@@ -247,6 +279,30 @@ impl Journal {
             Some(place) => self.proxy.decisions.update(place, record),
             None => self.kept = Some(self.proxy.decisions.insert(record)),
         }
+    }
+
+    /// Takes note that the replica that was asked first broke, while another may still answer.
+    pub fn hedge_lost(&mut self, error: &str) {
+        self.conducts(Conduct::Failed);
+        tracing::info!(error, request_id = ?self.request_id, "the first of two broke");
+    }
+
+    /// Takes note that another replica answered sooner: the first one's work is dropped.
+    pub fn moves_to(&mut self, ticket: Ticket, placed: &Placed, sent: Instant) {
+        if let Some(replica) = self.replica.take() {
+            let (subject, kind) = (self.subject.clone(), FailureKind::Cancelled);
+            self.proxy.observer.tell(Event::Failed { subject, replica, kind });
+        }
+        self.let_go();
+        self.takes(ticket);
+        self.sends(placed);
+        self.sent = Some(sent);
+    }
+
+    /// Takes note that a second replica's work is not needed.
+    pub fn spares(&self, replica: ReplicaId) {
+        let (subject, kind) = (self.subject.clone(), FailureKind::Cancelled);
+        self.proxy.observer.tell(Event::Failed { subject, replica, kind });
     }
 
     /// Takes note that a try failed.
@@ -266,6 +322,7 @@ impl Journal {
 
     /// Takes note that the first output passes.
     pub fn first_output(&mut self, now: Instant) {
+        self.first_here = Some(now);
         if let Some(span) = &self.relay_span {
             span.event("first token");
         }
@@ -278,15 +335,41 @@ impl Journal {
         }
     }
 
-    /// Takes note that the replica died in mid-answer.
-    pub fn died(&mut self, error: &str) {
-        self.proxy.metrics.midstream_deaths.inc();
+    /// Takes note that the stream goes on at another replica.
+    pub fn goes_on(&mut self) {
+        if let Some(span) = &self.relay_span {
+            span.event("goes on elsewhere");
+        }
+        self.count_resumed(Resumed::Yes);
+    }
+
+    /// Counts what became of a stream whose replica died.
+    pub fn count_resumed(&self, resumed: Resumed) {
+        self.proxy.metrics.resumes.with_label_values(&[resumed.word()]).inc();
+    }
+
+    /// Takes note that the request's time is over.
+    pub fn is_late(&mut self) {
+        self.span.set(names::ERROR_TYPE, "deadline_exceeded");
+        self.span.fail("the request's time is over");
+    }
+
+    /// Takes note that the answer ends with its replica's death.
+    pub fn breaks_off(&mut self, error: &str) {
         self.span.set(names::ERROR_TYPE, "broke_after_first_byte");
         self.span.fail(error.to_owned());
+    }
+
+    /// Takes note that the replica died in mid-answer.
+    pub fn died(&mut self) {
+        self.proxy.metrics.midstream_deaths.inc();
+        if let Some(span) = &self.relay_span {
+            span.event("the replica died");
+        }
         if let Some(ticket) = &self.ticket {
             ticket.replica.count_failure();
-            self.proxy.replica_failed(&ticket.replica, error.to_owned(), 1);
         }
+        self.conducts(Conduct::Failed);
     }
 
     /// Takes note that the replica told of an error in its stream.
@@ -296,6 +379,7 @@ impl Journal {
         if let Some(ticket) = &self.ticket {
             ticket.replica.count_failure();
         }
+        self.conducts(Conduct::Failed);
     }
 
     /// Turns the request away.
@@ -303,7 +387,7 @@ impl Journal {
         let refusal = match refusal {
             Refusal::ReplicaSays(answer) => {
                 let (head, (first, body)) = answer.into_parts();
-                return relay(self, Answer { head, first, body });
+                return relay(self, Answer { head, first, body }, None);
             }
             other => other,
         };
@@ -337,7 +421,7 @@ impl Journal {
         };
         self.charge(&seen, usage);
         self.tell_policies(outcome, usage);
-        self.tell_replica(outcome, &seen, tpot);
+        self.tell_replica(outcome, tpot);
         self.end_spans(outcome, &seen, usage);
         let sample = Sample { outcome, e2e: since(self.began, now), ttft, tpot, usage, decide_us: self.decide_us() };
         self.proxy.traffic.count(&self.proxy.clock, &sample);
@@ -382,8 +466,8 @@ impl Journal {
         self.proxy.observer.tell(Event::Ended { subject, replica, outcome, usage });
     }
 
-    fn tell_replica(&self, outcome: Outcome, seen: &Seen, tpot: Option<Duration>) {
-        let (Some(ticket), Some(sent), Some(first)) = (&self.ticket, self.sent, seen.first_output) else { return };
+    fn tell_replica(&self, outcome: Outcome, tpot: Option<Duration>) {
+        let (Some(ticket), Some(sent), Some(first)) = (&self.ticket, self.sent, self.first_here) else { return };
         if outcome == Outcome::Finished {
             ticket.replica.observe(micros(first.saturating_duration_since(sent)), tpot.map(micros));
         }
@@ -419,6 +503,21 @@ impl Journal {
 
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::of(&self.record.endpoint)
+    }
+
+    /// The replica that runs it.
+    pub fn ran_on(&self) -> Option<Arc<Replica>> {
+        self.ticket.as_ref().map(|ticket| ticket.replica.clone())
+    }
+
+    /// Tries so far.
+    pub fn tries(&self) -> u32 {
+        self.record.attempts
+    }
+
+    /// Keeps what has been seen of the answer, should the client leave while nobody looks at it.
+    pub fn keep_seen(&mut self, seen: Seen) {
+        self.seen = Some(seen);
     }
 
     /// The request, as events name it.
@@ -476,6 +575,7 @@ fn new_request_id() -> HeaderValue {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.close(Outcome::Cancelled, None, None);
+        let seen = self.seen.take();
+        self.close(Outcome::Cancelled, None, seen);
     }
 }

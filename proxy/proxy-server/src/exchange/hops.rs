@@ -16,7 +16,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-const OWN_LEN: usize = 4;
+const OWN_LEN: usize = 5;
 
 /// What this proxy adds, or writes anew where a client has it; its clients' bound leaves these out, so that a request
 /// with as many headers as may be also passes the same bound of another region's proxy.
@@ -25,6 +25,7 @@ const OWN: [HeaderName; OWN_LEN] = [
     HeaderName::from_static(HOP),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
+    HeaderName::from_static(openai_api::PRODUCED_HEADER),
 ];
 
 /// Most headers that this proxy adds to a request: its own, and `host` and `content-length` where there were none.

@@ -64,7 +64,7 @@ impl Peek {
         Peek { form: Form::Opaque, bytes_max: 0, seen: Seen::default() }
     }
 
-    /// Sees bytes on their way to the client. Says whether the first output was among them.
+    /// Sees bytes on their way to the client. Says whether output was among them.
     pub fn see(&mut self, data: &Bytes, now: Instant) -> bool {
         let before = self.seen.outputs;
         match &mut self.form {
@@ -78,7 +78,7 @@ impl Peek {
             }
             Form::Opaque => {}
         }
-        before == 0 && self.seen.outputs > 0
+        self.seen.outputs > before
     }
 
     /// The answer has ended: what there was to see.

@@ -11,6 +11,7 @@ use crate::exchange::Refusal;
 use crate::exchange::finish::Journal;
 use crate::exchange::verdict::describe_decision;
 use crate::fleet::{NoView, Peer, Replica};
+use crate::hold;
 use crate::proxy::Proxy;
 
 /// Where a request goes.
@@ -51,40 +52,51 @@ impl TargetId {
     }
 }
 
-/// Asks the policies; where they hold the request, asks again at each change of the fleet until the bound.
-pub(crate) async fn place(
-    proxy: &Proxy,
+/// Asks the policies; where they hold the request, asks again when it is its turn, until the bound. Its place in the
+/// queue is to be kept until it has taken the room that it was found, so that the next one sees what is left.
+pub(crate) async fn place<'p>(
+    proxy: &'p Proxy,
     journal: &mut Journal,
     chain: &Chain,
     facts: &Arc<RequestFacts>,
     tried: &Tried,
-) -> Result<Placed, Refusal> {
+) -> Result<(Placed, Option<hold::Place<'p>>), Refusal> {
     let mut placing = Placing::begin(proxy, journal, chain, facts, tried);
-    let mut changed = proxy.fleet.changed();
     let mut fleet = view(proxy, facts)?;
-    if let Some(placed) = placing.ask(journal, &fleet)? {
-        return Ok(placed);
+    // Who comes later is not served sooner.
+    if !proxy.hold.is_behind(facts)
+        && let Some(placed) = placing.ask(journal, &fleet)?
+    {
+        return Ok((placed, None));
     }
-    let queue_max = proxy.limits.queue_max;
-    let _room = proxy.queue.try_acquire().map_err(|_| Refusal::QueueFull { queue_max })?;
-    let _held = proxy.hold();
-    let deadline = tokio::time::Instant::now() + Duration::from_millis(proxy.limits.hold_ms_max);
+    let (queue_max, hold_ms_max) = (proxy.limits.queue_max, proxy.limits.hold_ms_max);
+    let full = || Refusal::QueueFull { queue_max, retry_after_s: proxy.hold.retry_after_s() };
+    let mut held = proxy.hold.enter(facts).ok_or_else(full)?;
+    // What changed since it was asked about is nobody's turn.
+    proxy.fleet.settle(proxy.looking());
+    if view(proxy, facts)?.version != fleet.version {
+        proxy.hold.changed();
+    }
+    let _counted = proxy.hold();
+    let held_until = tokio::time::Instant::now() + Duration::from_millis(hold_ms_max);
+    let until = journal.deadline().or(held_until);
     loop {
-        if tokio::time::timeout_at(deadline, changed).await.is_err() {
-            return Err(Refusal::HeldTooLong { hold_ms_max: proxy.limits.hold_ms_max });
+        if tokio::time::timeout_at(until, held.turn()).await.is_err() {
+            return Err(match until < held_until {
+                true => Refusal::DeadlineOver,
+                false => Refusal::HeldTooLong { hold_ms_max, retry_after_s: proxy.hold.retry_after_s() },
+            });
         }
-        // Listen before looking, so that no change between the two is missed.
-        changed = proxy.fleet.changed();
-        proxy.fleet.settle(proxy.looking());
         let now = view(proxy, facts)?;
         // The same fleet would be answered the same: a look that found nothing new is no reason to ask.
-        if now.version == fleet.version {
-            continue;
+        if now.version != fleet.version || placing.last.is_none() {
+            fleet = now;
+            if let Some(placed) = placing.ask(journal, &fleet)? {
+                held.is_placed();
+                return Ok((placed, Some(held)));
+            }
         }
-        fleet = now;
-        if let Some(placed) = placing.ask(journal, &fleet)? {
-            return Ok(placed);
-        }
+        held.waits_on();
     }
 }
 

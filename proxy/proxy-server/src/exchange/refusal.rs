@@ -38,12 +38,15 @@ pub(crate) enum Refusal {
     },
     PathTooLong,
     DotSegments,
+    BadTimeout,
     TooManyHeaders {
         headers_max: usize,
     },
     UnknownModel {
         model: String,
     },
+    /// The time that the client gave its request is over.
+    DeadlineOver,
     // A policy's decision.
     Denied(Denial),
     // Ours: no room.
@@ -52,9 +55,11 @@ pub(crate) enum Refusal {
     },
     QueueFull {
         queue_max: usize,
+        retry_after_s: u64,
     },
     HeldTooLong {
         hold_ms_max: u64,
+        retry_after_s: u64,
     },
     // The fleet's.
     NobodyTakesWork,
@@ -72,7 +77,9 @@ impl Refusal {
         match self {
             Refusal::NoKey | Refusal::UnknownKey | Refusal::BadToken(_) => StatusCode::UNAUTHORIZED,
             Refusal::Spent(_) => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::BadBody(_) | Refusal::ClientBroke(_) | Refusal::DotSegments => StatusCode::BAD_REQUEST,
+            Refusal::BadBody(_) | Refusal::ClientBroke(_) | Refusal::DotSegments | Refusal::BadTimeout => {
+                StatusCode::BAD_REQUEST
+            }
             Refusal::PathTooLong => StatusCode::URI_TOO_LONG,
             Refusal::TooManyHeaders { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -86,7 +93,9 @@ impl Refusal {
             | Refusal::NobodyTakesWork
             | Refusal::ReplicaBusy => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::ReplicaSays(answer) => answer.status(),
-            Refusal::ReplicaFailed { failure: Failure::TooSlow, .. } => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::DeadlineOver | Refusal::ReplicaFailed { failure: Failure::TooSlow, .. } => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             Refusal::ReplicaFailed { .. } => StatusCode::BAD_GATEWAY,
         }
     }
@@ -115,6 +124,8 @@ impl Refusal {
             Refusal::UnknownPath { .. } => "unknown_path",
             Refusal::PathTooLong => "path_too_long",
             Refusal::DotSegments => "dot_segments",
+            Refusal::BadTimeout => "bad_timeout",
+            Refusal::DeadlineOver => "deadline_exceeded",
             Refusal::TooManyHeaders { .. } => "too_many_headers",
             Refusal::UnknownModel { .. } => "model_not_found",
             Refusal::Denied(_) => "denied",
@@ -164,6 +175,9 @@ impl Refusal {
         match self {
             Refusal::Denied(denial) => denial.retry_after_ms.map(|ms| u64::from(ms).div_ceil(1000)),
             Refusal::Spent(spent) => spent.resets_in_ms.map(|ms| ms.div_ceil(1000)),
+            Refusal::QueueFull { retry_after_s, .. } | Refusal::HeldTooLong { retry_after_s, .. } => {
+                Some(*retry_after_s)
+            }
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(1),
             _ => None,
         }
@@ -210,6 +224,11 @@ impl Refusal {
             Refusal::DotSegments => {
                 ErrorBody::invalid_request("the path has `.` or `..` segments; write it without them").code(code)
             }
+            Refusal::BadTimeout => ErrorBody::invalid_request(
+                "the header x-request-timeout-ms must be a whole number of milliseconds, 1 or more",
+            )
+            .code(code),
+            Refusal::DeadlineOver => ErrorBody::server(DEADLINE_OVER).code(code),
             Refusal::TooManyHeaders { headers_max } => {
                 ErrorBody::invalid_request(format!("the request has more than {headers_max} headers; send fewer"))
                     .code(code)
@@ -225,10 +244,10 @@ impl Refusal {
                 ErrorBody::server(format!("the proxy already has {in_flight_max} requests in flight; try again"))
                     .code(code)
             }
-            Refusal::QueueFull { queue_max } => {
+            Refusal::QueueFull { queue_max, .. } => {
                 ErrorBody::server(format!("{queue_max} requests already wait for a replica; try again")).code(code)
             }
-            Refusal::HeldTooLong { hold_ms_max } => {
+            Refusal::HeldTooLong { hold_ms_max, .. } => {
                 ErrorBody::server(format!("no replica came free within {hold_ms_max} ms; try again")).code(code)
             }
             Refusal::NobodyTakesWork => {
@@ -296,8 +315,8 @@ fn in_anthropics_words(status: StatusCode, body: &ErrorBody) -> String {
 }
 
 /// One stream event that tells of an error after the stream had begun.
-pub(crate) fn error_event(endpoint: Endpoint, message: &str) -> Bytes {
-    let body = ErrorBody::server(message).code("replica_failed");
+pub(crate) fn error_event(endpoint: Endpoint, message: &str, code: &str) -> Bytes {
+    let body = ErrorBody::server(message).code(code);
     match endpoint {
         Endpoint::Messages => {
             format!("event: error\ndata: {}\n\n", in_anthropics_words(StatusCode::BAD_GATEWAY, &body)).into()
@@ -305,3 +324,7 @@ pub(crate) fn error_event(endpoint: Endpoint, message: &str) -> Bytes {
         _ => format!("data: {}\n\n", body.to_json()).into(),
     }
 }
+
+/// What a client is told whose request took longer than it gave it.
+pub(crate) const DEADLINE_OVER: &str =
+    "the request's time, as its x-request-timeout-ms has it, is over; give it more, or ask for less";

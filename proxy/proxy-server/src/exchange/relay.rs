@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,15 +11,19 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCO
 use http::{HeaderMap, Response, StatusCode, response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use policy_api::Health;
 use thiserror::Error;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
+use crate::exchange::deadline::Deadline;
 use crate::exchange::finish::{Journal, Outcome};
 use crate::exchange::hops::{REQUEST_ID, strip};
 use crate::exchange::peek::Peek;
 use crate::exchange::read_request::Endpoint;
-use crate::exchange::refusal::error_event;
+use crate::exchange::refusal::{DEADLINE_OVER, error_event};
+use crate::exchange::resume::{GoingOn, Resumption, WentOn};
 use crate::exchange::send::Answer;
+use crate::fleet::Replica;
 use crate::upstream::in_words;
 
 /// The content type of a stream of events.
@@ -40,13 +45,19 @@ pub(crate) struct BrokeOff;
 /// An answer that passes. Dropped before its end, it drops the connection to the replica, which ends the work there.
 pub(crate) struct Relay {
     first: Option<Frame<Bytes>>,
-    /// `None` once the answer has ended.
+    /// `None` once the answer has ended, and while nobody answers.
     upstream: Option<Incoming>,
     end: End,
     silence: Silence,
     status: StatusCode,
     peek: Peek,
-    journal: Journal,
+    /// Away while the stream is being placed anew.
+    journal: Option<Journal>,
+    /// What the stream needs to go on at another replica, where it may.
+    resumption: Option<Box<Resumption>>,
+    going_on: Option<GoingOn>,
+    /// The replica's first output is still to come.
+    awaits_output: bool,
 }
 
 /// How the head has said that the body's end is known.
@@ -65,11 +76,20 @@ enum End {
 /// Ends when the replica has sent nothing for too long.
 struct Silence {
     timer: Pin<Box<Sleep>>,
+    /// How often is looked whether it is silent.
+    look: Duration,
+    /// Looks that found it silent.
+    looks: u32,
     max: Duration,
+    /// When the request is over.
+    deadline: Deadline,
 }
 
+/// How often is looked at a silent stream that could go on elsewhere.
+const STALL_LOOK: Duration = Duration::from_millis(500);
+
 /// Begins to relay an answer.
-pub(crate) fn relay(mut journal: Journal, answer: Answer) -> Response<ClientBody> {
+pub(crate) fn relay(mut journal: Journal, answer: Answer, resumption: Option<Box<Resumption>>) -> Response<ClientBody> {
     let Answer { mut head, first, body } = answer;
     let end = end_of(&head, journal.endpoint());
     strip(&mut head.headers);
@@ -79,8 +99,20 @@ pub(crate) fn relay(mut journal: Journal, answer: Answer) -> Response<ClientBody
     journal.add_headers(&mut head.headers);
     journal.relays(head.status);
     let peek = peek_for(&head.headers, journal.peek_bytes_max());
-    let silence = Silence::of(journal.silence_max());
-    let relay = Relay { first, upstream: Some(body), end, silence, status: head.status, peek, journal };
+    let (silence_max, deadline) = (journal.silence_max(), journal.deadline());
+    let look = if resumption.is_some() { STALL_LOOK.min(silence_max) } else { silence_max };
+    let relay = Relay {
+        first,
+        upstream: Some(body),
+        end,
+        silence: Silence::of(silence_max, look, deadline),
+        status: head.status,
+        peek,
+        journal: Some(journal),
+        resumption,
+        going_on: None,
+        awaits_output: true,
+    };
     Response::from_parts(head, ClientBody::Relay(Box::new(relay)))
 }
 
@@ -107,6 +139,11 @@ fn end_of(head: &response::Parts, endpoint: Endpoint) -> End {
     }
 }
 
+/// Whether a body is a stream of events.
+pub(crate) fn is_of_events(headers: &HeaderMap) -> bool {
+    is_of(headers, EVENTS)
+}
+
 fn is_of(headers: &HeaderMap, kind: &str) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| {
         value.as_bytes().get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes()))
@@ -121,94 +158,257 @@ impl ClientBody {
 }
 
 impl Silence {
-    fn of(max: Duration) -> Silence {
-        Silence { timer: Box::pin(tokio::time::sleep(max)), max }
+    fn of(max: Duration, look: Duration, deadline: Deadline) -> Silence {
+        let timer = tokio::time::sleep_until(deadline.or(Instant::now() + look));
+        Silence { timer: Box::pin(timer), look, looks: 0, max, deadline }
     }
 
     fn broken(&mut self) {
-        self.timer.as_mut().reset(tokio::time::Instant::now() + self.max);
+        self.looks = 0;
+        self.look_again();
+    }
+
+    fn look_again(&mut self) {
+        self.timer.as_mut().reset(self.deadline.or(Instant::now() + self.look));
+    }
+
+    /// Ends at the next look that finds it silent: how long it has been.
+    fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
+        ready!(self.timer.as_mut().poll(cx));
+        self.looks += 1;
+        self.look_again();
+        Poll::Ready(self.look * self.looks)
     }
 }
 
 type Polled = Poll<Option<Result<Frame<Bytes>, BrokeOff>>>;
 
+/// What a replica says next.
+enum Said {
+    Frame(Frame<Bytes>),
+    Over,
+    Broke(String),
+    /// Nothing in time.
+    Late,
+}
+
+/// What the client is told next.
+type Passed = Result<Frame<Bytes>, BrokeOff>;
+
 impl Relay {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
-        let next = match (self.first.take(), &mut self.upstream) {
-            (Some(first), _) => Some(Ok(first)),
-            (None, Some(upstream)) => match Pin::new(upstream).poll_frame(cx) {
-                Poll::Ready(next) => next,
-                Poll::Pending => {
-                    ready!(self.silence.timer.as_mut().poll(cx));
-                    let words = format!("it sent nothing for {} ms", self.silence.max.as_millis());
-                    return self.broke_off(&words);
+        loop {
+            let passed = if let Some(going_on) = &mut self.going_on {
+                let went_on = ready!(going_on.as_mut().poll(cx));
+                self.going_on = None;
+                self.went_on(went_on)
+            } else if self.upstream.is_some() || self.first.is_some() {
+                match ready!(self.poll_said(cx)) {
+                    Said::Frame(frame) => self.pass(frame).map(Ok),
+                    Said::Over => self.over(),
+                    Said::Broke(error) => self.died(&error),
+                    Said::Late => self.late(),
                 }
-            },
-            (None, None) => return Poll::Ready(None),
-        };
-        match next {
-            Some(Ok(frame)) => {
-                self.silence.broken();
-                if let Some(data) = frame.data_ref() {
-                    let now = self.journal.now();
-                    if self.peek.see(data, now) {
-                        self.journal.first_output(now);
-                    }
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => self.broke_off(&in_words(&error)),
-            // Nothing but the missing `[DONE]` tells this end from a death.
-            None if self.end == End::DoneThenClose && !self.peek.is_done() && !self.peek.has_error() => {
-                self.broke_off("it closed the connection before [DONE]")
-            }
-            None => {
-                self.ended();
-                Poll::Ready(None)
+            } else {
+                return Poll::Ready(None);
+            };
+            if let Some(passed) = passed {
+                return Poll::Ready(Some(passed));
             }
         }
     }
 
+    fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
+        if self.silence.deadline.is_over(Instant::now()) {
+            return Poll::Ready(Said::Late);
+        }
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Said::Frame(first));
+        }
+        let Some(upstream) = &mut self.upstream else { return Poll::Ready(Said::Over) };
+        if let Poll::Ready(next) = Pin::new(upstream).poll_frame(cx) {
+            return Poll::Ready(match next {
+                Some(Ok(frame)) => Said::Frame(frame),
+                Some(Err(error)) => Said::Broke(in_words(&error)),
+                None => Said::Over,
+            });
+        }
+        loop {
+            let silent = ready!(self.silence.poll_look(cx));
+            if self.silence.deadline.is_over(Instant::now()) {
+                return Poll::Ready(Said::Late);
+            }
+            if self.is_dead(silent) {
+                return Poll::Ready(Said::Broke(format!("it sent nothing for {} ms", silent.as_millis())));
+            }
+        }
+    }
+
+    /// A stream that nobody else can take waits longer for its replica.
+    fn is_dead(&mut self, silent: Duration) -> bool {
+        let Some(resumption) = &self.resumption else { return silent >= self.silence.max };
+        let replica = self.journal.as_ref().and_then(Journal::ran_on);
+        let may_go = |replica: &Arc<Replica>| {
+            let stalled = silent >= resumption.stall_max() || replica.reading().health == Health::Unhealthy;
+            stalled && resumption.has_elsewhere(replica.id)
+        };
+        silent >= self.silence.max || replica.as_ref().is_some_and(may_go)
+    }
+
+    /// A frame as the client gets it; `None` while it waits for more.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        self.silence.broken();
+        let mut data = match frame.into_data() {
+            Ok(data) => data,
+            Err(frame) => return Some(frame),
+        };
+        if let Some(resumption) = &mut self.resumption {
+            data = resumption.seam.pass(data);
+            if data.is_empty() {
+                return None;
+            }
+        }
+        self.see(&data);
+        Some(Frame::data(data))
+    }
+
+    fn see(&mut self, data: &Bytes) {
+        let Some(journal) = &mut self.journal else { return };
+        let now = journal.now();
+        if self.peek.see(data, now) && std::mem::take(&mut self.awaits_output) {
+            journal.first_output(now);
+        }
+    }
+
+    /// The replica has nothing more to say.
+    fn over(&mut self) -> Option<Passed> {
+        // Nothing but the missing `[DONE]` tells this end from a death.
+        if self.end == End::DoneThenClose && !self.peek.is_done() && !self.peek.has_error() {
+            return self.died("it closed the connection before [DONE]");
+        }
+        let rest = self.resumption.as_mut().map(|resumption| resumption.seam.end()).filter(|rest| !rest.is_empty());
+        if let Some(rest) = &rest {
+            self.see(rest);
+        }
+        self.ended();
+        rest.map(|rest| Ok(Frame::data(rest)))
+    }
+
     fn ended(&mut self) {
         self.upstream = None;
+        let Some(journal) = &mut self.journal else { return };
         let outcome = match self.status.as_u16() {
             ..400 if self.peek.has_error() => {
-                self.journal.told_of_error();
+                journal.told_of_error();
                 Outcome::Failed
             }
             ..400 => Outcome::Finished,
             400..500 => Outcome::Refused,
             _ => Outcome::Failed,
         };
-        self.journal.close(outcome, Some(self.status), Some(self.peek.end()));
+        journal.close(outcome, Some(self.status), Some(self.peek.end()));
     }
 
-    /// The replica died in mid-answer. A stream of events can still say so; anything else is broken off.
-    fn broke_off(&mut self, error: &str) -> Polled {
+    /// The replica died in mid-answer. Another one goes on, if that can be.
+    fn died(&mut self, error: &str) -> Option<Passed> {
         // Nothing can follow `[DONE]`: some servers close without the last chunk.
         if self.peek.is_done() {
             self.ended();
-            return Poll::Ready(None);
+            return None;
         }
         self.upstream = None;
-        self.journal.died(error);
-        self.journal.close(Outcome::Failed, Some(self.status), Some(self.peek.end()));
+        let journal = self.journal.as_mut().expect("only a stream that goes on is without its books");
+        journal.died();
+        let from = journal.ran_on().map(|replica| replica.id);
+        match self.resumption.as_mut().map(|resumption| resumption.died()) {
+            Some(Ok(())) => {
+                journal.keep_seen(self.peek.end());
+                let books = self.resumption.take().zip(self.journal.take());
+                self.going_on = books.map(|(resumption, journal)| resumption.go_on(journal, from));
+                None
+            }
+            Some(Err(why)) => {
+                journal.count_resumed(why);
+                Some(self.break_off(&format!("{error}; {why}")))
+            }
+            None => Some(self.break_off(error)),
+        }
+    }
+
+    /// The stream goes on elsewhere, or cannot.
+    fn went_on(&mut self, went_on: WentOn) -> Option<Passed> {
+        let WentOn { resumption, mut journal, answer } = went_on;
+        match answer {
+            Ok(Answer { head, first, body }) => {
+                journal.goes_on();
+                self.end = end_of(&head, journal.endpoint());
+                (self.first, self.upstream) = (first, Some(body));
+                (self.journal, self.resumption) = (Some(journal), Some(resumption));
+                self.awaits_output = true;
+                self.silence.broken();
+                None
+            }
+            Err(why) => {
+                journal.count_resumed(why);
+                self.journal = Some(journal);
+                Some(self.break_off(&why.to_string()))
+            }
+        }
+    }
+
+    /// The client's time is over: dropping the connection ends the work.
+    fn late(&mut self) -> Option<Passed> {
+        if self.peek.is_done() {
+            self.ended();
+            return None;
+        }
+        self.upstream = None;
+        self.first = None;
+        if let Some(journal) = &mut self.journal {
+            journal.is_late();
+        }
+        Some(self.end_with(DEADLINE_OVER, "deadline_exceeded"))
+    }
+
+    fn break_off(&mut self, error: &str) -> Passed {
+        if let Some(journal) = &mut self.journal {
+            journal.breaks_off(error);
+        }
+        self.end_with("the replica broke off in the middle of its answer; try again", "replica_failed")
+    }
+
+    /// The answer ends here. A stream of events can still say so; anything else is broken off.
+    fn end_with(&mut self, message: &str, code: &str) -> Passed {
+        let seen = self.peek.end();
+        if let Some(journal) = &mut self.journal {
+            journal.close(Outcome::Failed, Some(self.status), Some(seen));
+        }
         match self.peek.before_own_event() {
             Some(before) if self.end != End::Length => {
                 let mut event = before.as_bytes().to_vec();
-                let words = "the replica broke off in the middle of its answer; try again";
-                event.extend_from_slice(&error_event(self.journal.endpoint(), words));
-                Poll::Ready(Some(Ok(Frame::data(event.into()))))
+                // A stream that goes on elsewhere, and is without its books, has OpenAI's shape.
+                let endpoint = self.journal.as_ref().map_or(Endpoint::Other, Journal::endpoint);
+                event.extend_from_slice(&error_event(endpoint, message, code));
+                Ok(Frame::data(event.into()))
             }
-            _ => Poll::Ready(Some(Err(BrokeOff))),
+            _ => Err(BrokeOff),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.upstream.as_ref().is_none_or(Incoming::is_end_stream)
+        let upstream_is_over = match (&self.upstream, &self.resumption) {
+            (None, _) => self.going_on.is_none(),
+            // Something may wait for the end.
+            (Some(_), Some(_)) => false,
+            (Some(upstream), None) => upstream.is_end_stream(),
+        };
+        self.first.is_none() && upstream_is_over
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.resumption.is_some() || self.going_on.is_some() {
+            return SizeHint::default();
+        }
         let mut hint = self.upstream.as_ref().map(Body::size_hint).unwrap_or_else(|| SizeHint::with_exact(0));
         let first = self.first.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
         if let Some(upper) = hint.upper() {
@@ -227,7 +427,12 @@ impl Drop for Relay {
         // A body of told length is not asked for its end, and a client may leave when it has read `[DONE]` or an error.
         match self.is_end_stream() || self.peek.is_done() || self.peek.has_error() {
             true => self.ended(),
-            false => self.journal.close(Outcome::Cancelled, Some(self.status), Some(self.peek.end())),
+            false => {
+                let seen = self.peek.end();
+                if let Some(journal) = &mut self.journal {
+                    journal.close(Outcome::Cancelled, Some(self.status), Some(seen));
+                }
+            }
         }
     }
 }

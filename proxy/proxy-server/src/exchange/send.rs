@@ -1,22 +1,27 @@
 //! Sends a request to where it was placed, and waits for the first byte of the answer.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dispatch::{Failure, Repeat};
-use http::header::HeaderValue;
-use http::{Request, Response, StatusCode, response};
+use dispatch::{Conduct, Failure, Repeat};
+use http::header::{HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Request, Response, StatusCode, response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use policy_api::{Event, FailureKind};
 use telemetry::{Span, SpanKind, names};
+use tokio::time::Instant;
 
 use crate::exchange::authenticate::forget_key;
 use crate::exchange::finish::Journal;
+use crate::exchange::hedge::{Hedging, hedged};
 use crate::exchange::hops::{HOP, REQUEST_ID, onward};
 use crate::exchange::place::Placed;
+use crate::exchange::resume::ask_for_tokens;
 use crate::exchange::{ReadRequest, Refusal};
+use crate::hold;
 use crate::proxy::Proxy;
 use crate::upstream::{NoConnection, in_words, no_connection};
 
@@ -39,36 +44,44 @@ pub(crate) async fn send(
     journal: &mut Journal,
     request: &ReadRequest,
     placed: Placed,
-    attempt: u32,
+    held: Option<hold::Place<'_>>,
+    hedging: Option<Hedging<'_>>,
 ) -> Result<Answer, Failed> {
     if let Placed::Replica(replica) = &placed {
         let Some(ticket) = replica.ticket(proxy.limits.replica_in_flight_max, journal.prompt_tokens()) else {
             return Err(Failed { failure: Failure::Busy, refusal: Refusal::ReplicaBusy });
         };
+        replica.begins(proxy.clock.now_ms());
         proxy.fleet.mark();
         proxy.observer.tell(Event::Started { subject: journal.subject(), replica: replica.id });
         journal.takes(ticket);
     }
-    journal.sends(&placed, attempt);
+    // Its room is taken: the next one's turn.
+    drop(held);
+    journal.sends(&placed);
+    let began = Instant::now();
     let span = journal.span.child("send", SpanKind::Client);
-    let key = if proxy.tenants.are_configured() { Key::Judged } else { Key::Replicas };
-    describe(&span, &placed, attempt);
-    let onward = onward_request(journal, request, &placed, &span, key);
-    let limit = Duration::from_millis(proxy.limits.answer_ms_max);
-    let result = match tokio::time::timeout(limit, first_byte(proxy, onward, request.repeat)).await {
+    describe(&span, &placed, journal.tries());
+    let onward = onward_request(proxy, journal, request, &placed, &span);
+    let answer_until = Instant::now() + Duration::from_millis(proxy.limits.answer_ms_max);
+    let until = journal.deadline().or(answer_until);
+    let first = std::pin::pin!(first_byte(proxy, onward, request.repeat));
+    let answer = hedged(proxy, journal, request, first, hedging);
+    let result = match tokio::time::timeout_at(until, answer).await {
         Ok(result) => result,
+        Err(_) if until < answer_until => return Err(late(journal, &span)),
         Err(_) => {
-            let error = format!("no answer within {} ms", limit.as_millis());
+            let error = format!("no answer within {} ms", proxy.limits.answer_ms_max);
             Err(Broke { failure: Failure::TooSlow, error, weight: 0 })
         }
     };
     match result {
         Ok(answer) => {
-            span.set(names::HTTP_STATUS, i64::from(answer.head.status.as_u16()));
-            match answer.head.status {
-                StatusCode::SERVICE_UNAVAILABLE => Err(busy(journal, &span, answer)),
-                _ => Ok(answer),
+            if let Some(mut hedges) = proxy.hedges() {
+                hedges.answered(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
             }
+            span.set(names::HTTP_STATUS, i64::from(answer.head.status.as_u16()));
+            judged(journal, &span, answer)
         }
         Err(broke) => {
             if span.is_recorded() {
@@ -80,12 +93,63 @@ pub(crate) async fn send(
     }
 }
 
+/// The client's time is over; the replica may be as quick as it can.
+fn late(journal: &mut Journal, span: &Span) -> Failed {
+    span.set(names::ERROR_TYPE, "deadline_exceeded");
+    journal.try_failed(FailureKind::Cancelled);
+    Failed { failure: Failure::TooSlow, refusal: Refusal::DeadlineOver }
+}
+
+/// What an answer's status says of the replica, and whether another one shall be asked.
+fn judged(journal: &mut Journal, span: &Span, answer: Answer) -> Result<Answer, Failed> {
+    let (conduct, failure) = match answer.head.status {
+        // Back-pressure is no illness: another replica may have room.
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+            (Conduct::Busy { retry_after_ms: retry_after_ms(&answer.head.headers) }, Failure::Busy)
+        }
+        status if status.is_server_error() => (Conduct::Failed, Failure::AtFault),
+        _ => {
+            journal.conducts(Conduct::Good);
+            return Ok(answer);
+        }
+    };
+    journal.conducts(conduct);
+    span.set(names::ERROR_TYPE, word_of(failure));
+    journal.try_failed(FailureKind::Refused);
+    let Answer { head, first, body } = answer;
+    let answer = Response::from_parts(head, (first, body));
+    Err(Failed { failure, refusal: Refusal::ReplicaSays(Box::new(answer)) })
+}
+
+/// `Retry-After` in seconds; a date is not read.
+fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1000))
+}
+
 /// A try that broke before the first byte.
-struct Broke {
+pub(super) struct Broke {
     failure: Failure,
-    error: String,
+    pub error: String,
     /// Of the failures in a row that make a replica unhealthy.
     weight: u32,
+}
+
+/// Sends it as it is to one more replica.
+pub(super) fn begin<'a>(
+    proxy: &'a Proxy,
+    journal: &Journal,
+    request: &ReadRequest,
+    placed: &Placed,
+) -> impl Future<Output = Result<Answer, Broke>> + Send + use<'a> {
+    let span = journal.span.child("send", SpanKind::Client);
+    describe(&span, placed, journal.tries() + 1);
+    let onward = onward_request(proxy, journal, request, placed, &span);
+    let repeat = request.repeat;
+    async move {
+        let _span = span;
+        first_byte(proxy, onward, repeat).await
+    }
 }
 
 async fn first_byte(proxy: &Proxy, request: Request<Full<Bytes>>, repeat: Repeat) -> Result<Answer, Broke> {
@@ -115,27 +179,21 @@ async fn first_byte(proxy: &Proxy, request: Request<Full<Bytes>>, repeat: Repeat
     Ok(Answer { head, first, body })
 }
 
-/// Whose the client's key is to judge.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
-    /// It was judged here.
-    Judged,
-    /// The replica's.
-    Replicas,
-}
-
 fn onward_request(
+    proxy: &Proxy,
     journal: &Journal,
     request: &ReadRequest,
     placed: &Placed,
     span: &Span,
-    with_key: Key,
 ) -> Request<Full<Bytes>> {
     let mut headers = onward(&request.headers);
+    ask_for_tokens(&mut headers, proxy, request, placed);
     headers.insert(REQUEST_ID, journal.request_id().clone());
+    journal.deadline().tell(&mut headers, Instant::now());
     let base = match placed {
         Placed::Replica(replica) => {
-            if with_key == Key::Judged {
+            // Where tenants' keys are judged here, a replica never gets them.
+            if proxy.tenants.are_configured() {
                 forget_key(&mut headers);
             }
             &replica.url
@@ -170,22 +228,17 @@ fn describe(span: &Span, placed: &Placed, attempt: u32) {
     }
 }
 
-/// 503 is back-pressure, not illness: another replica may have room.
-fn busy(journal: &mut Journal, span: &Span, answer: Answer) -> Failed {
-    span.set(names::ERROR_TYPE, word_of(Failure::Busy));
-    journal.try_failed(FailureKind::Refused);
-    let Answer { head, first, body } = answer;
-    let answer = Response::from_parts(head, (first, body));
-    Failed { failure: Failure::Busy, refusal: Refusal::ReplicaSays(Box::new(answer)) }
-}
-
 fn failed(proxy: &Proxy, journal: &mut Journal, placed: &Placed, broke: Broke) -> Failed {
     let Broke { failure, error, weight } = broke;
+    // What we had no means for says nothing of the replica.
+    let is_its_own = weight > 0 || failure == Failure::TooSlow;
+    journal.conducts(if is_its_own { Conduct::Failed } else { Conduct::Unknown });
     let name = placed.name();
     tracing::info!(target_name = name, error, request_id = ?journal.request_id(), "a try failed");
     if let Placed::Replica(replica) = placed {
         replica.count_failure();
-        if weight > 0 {
+        // Where nobody listens there is no replica; whatever else it does is for its breaker.
+        if weight >= proxy.limits.unhealthy_after {
             proxy.replica_failed(replica, error, weight);
         }
     }
@@ -209,6 +262,7 @@ fn word_of(failure: Failure) -> &'static str {
         Failure::Busy => "busy",
         Failure::BrokeBeforeFirstByte => "broke_before_first_byte",
         Failure::TooSlow => "too_slow",
+        Failure::AtFault => "at_fault",
         Failure::BrokeAfterFirstByte => "broke_after_first_byte",
     }
 }

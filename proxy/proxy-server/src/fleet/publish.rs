@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dispatch::Tried;
+use dispatch::{Standing, Tried};
 use policy_api::{FleetView, Health, RegionId, RegionRow, ReplicaId, ReplicaRow};
 
 use crate::fleet::{NoView, Peer, Replica};
@@ -17,6 +17,8 @@ const AGE_STEP_MS: u32 = 1000;
 pub(crate) struct Publisher {
     version: u64,
     catalog: Catalog,
+    /// Share of the fleet that breakers may take out.
+    ejection_percent_max: u32,
 }
 
 /// Which rows serve which model; made anew only when somebody told another list.
@@ -98,6 +100,10 @@ fn serving(replicas: &[Arc<[Model]>], peers: &[Arc<[String]>]) -> BTreeMap<Arc<s
 }
 
 impl Publisher {
+    pub fn new(ejection_percent_max: u32) -> Publisher {
+        Publisher { ejection_percent_max, ..Publisher::default() }
+    }
+
     /// The next views, or `None` when they would be the last ones.
     pub fn publish(
         &mut self,
@@ -107,7 +113,9 @@ impl Publisher {
         now_ms: u64,
         held: u32,
     ) -> Option<Published> {
-        let rows: Vec<Row> = replicas.iter().map(|replica| row_of(replica, now_ms)).collect();
+        let mut rows: Vec<Row> = replicas.iter().map(|replica| row_of(replica, now_ms)).collect();
+        let standings: Vec<Standing> = replicas.iter().map(|replica| replica.standing(now_ms)).collect();
+        leave_out(&mut rows, &standings, self.ejection_percent_max);
         let regions = regions_of(&rows, peers, now_ms, held);
         let all: Vec<ReplicaRow> = rows.iter().map(|row| row.row.clone()).collect();
         let all = self.renewed(&last.all, &all, &regions);
@@ -170,12 +178,37 @@ fn row_of(replica: &Replica, now_ms: u64) -> Row {
     Row { row, models: replica.reading().models.clone() }
 }
 
+/// Lets those look unhealthy that breakers take out or that are busy, as long as others can do their work: of those that
+/// are well a share at most, and nobody who serves a model alone.
+fn leave_out(rows: &mut [Row], standings: &[Standing], ejection_percent_max: u32) {
+    if standings.iter().all(|standing| *standing == Standing::Closed) {
+        return;
+    }
+    let well: Vec<usize> = (0..rows.len()).filter(|row| takes_work(&rows[*row].row)).collect();
+    let of_well: Vec<Standing> = well.iter().map(|row| standings[*row]).collect();
+    let ejected = dispatch::ejected(&of_well, ejection_percent_max);
+    let is_out = |at: usize| ejected[at] || of_well[at] == Standing::Busy;
+    let (out, others): (Vec<usize>, Vec<usize>) = (0..well.len()).partition(|at| is_out(*at));
+    let serves = |model: &Model| others.iter().any(|at| rows[well[*at]].models.iter().any(|its| its.id == model.id));
+    let covered: Vec<usize> = out
+        .into_iter()
+        .map(|at| well[at])
+        .filter(|row| !others.is_empty() && rows[*row].models.iter().all(serves))
+        .collect();
+    for row in covered {
+        rows[row].row.health = Health::Unhealthy;
+    }
+}
+
+fn takes_work(row: &ReplicaRow) -> bool {
+    row.health == Health::Healthy && !row.draining
+}
+
 fn regions_of(rows: &[Row], peers: &[Arc<Peer>], now_ms: u64, held: u32) -> Vec<RegionRow> {
-    let takes_work = |row: &&Row| row.row.health == Health::Healthy && !row.row.draining;
     let own = RegionRow {
         id: RegionId(0),
         local: true,
-        available: rows.iter().filter(takes_work).count() as u32,
+        available: rows.iter().filter(|row| takes_work(&row.row)).count() as u32,
         queue: held,
         rtt_us: 0,
         age_ms: 0,

@@ -1,8 +1,9 @@
 //! One replica: what it last said of itself, what we have sent it, and how that went.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dispatch::{Breaker, BreakerRules, Conduct, Continues, Standing};
 use openai_api::ReplicaState;
 use policy_api::{Health, RegionId, ReplicaId, ReplicaRole, ReplicaRow};
 
@@ -10,12 +11,16 @@ use crate::base_url::BaseUrl;
 use crate::config::{self, ReplicaKind};
 use crate::wire::{Model, ModelList};
 
+/// Finished requests that show how slow a replica is.
+const TTFT_SAMPLES_LEAST: u32 = 5;
+
 /// A replica of the fleet.
 pub(crate) struct Replica {
     pub id: ReplicaId,
     pub name: String,
     pub url: BaseUrl,
     pub kind: ReplicaKind,
+    continues: Continues,
     pub region: RegionId,
     weight: u32,
     in_flight: AtomicU32,
@@ -23,6 +28,12 @@ pub(crate) struct Replica {
     prefill_tokens: AtomicU64,
     requests: AtomicU64,
     failures: AtomicU64,
+    breaker: Mutex<Breaker>,
+    /// The breaker has nothing to tell, which spares most requests its lock.
+    calm: AtomicBool,
+    rules: BreakerRules,
+    /// Finished requests that the average below is made of.
+    ttft_samples: AtomicU32,
     /// Moving averages of what this proxy saw; 0 before the first.
     ttft_us: AtomicU32,
     tpot_us: AtomicU32,
@@ -49,22 +60,29 @@ pub(crate) struct Ticket {
     pub replica: Arc<Replica>,
     /// Its prompt's tokens, until its first token comes.
     prefill_tokens: u32,
+    /// What became of it is not known yet.
+    is_open: bool,
 }
 
 impl Replica {
-    pub fn new(id: ReplicaId, file: &config::Replica) -> Replica {
-        let config::Replica { name, url, region, kind, weight } = file.clone();
+    pub fn new(id: ReplicaId, file: &config::Replica, rules: BreakerRules) -> Replica {
+        let config::Replica { name, url, region, kind, continues, weight } = file.clone();
         Replica {
             id,
             name,
             url,
             kind,
+            continues,
             region,
             weight,
             in_flight: AtomicU32::new(0),
             prefill_tokens: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            breaker: Mutex::default(),
+            calm: AtomicBool::new(true),
+            rules,
+            ttft_samples: AtomicU32::new(0),
             ttft_us: AtomicU32::new(0),
             tpot_us: AtomicU32::new(0),
             reading: Mutex::new(Reading {
@@ -86,11 +104,69 @@ impl Replica {
         self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).ok()?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.prefill_tokens.fetch_add(prefill_tokens.into(), Ordering::AcqRel);
-        Some(Ticket { replica: self.clone(), prefill_tokens })
+        Some(Ticket { replica: self.clone(), prefill_tokens, is_open: true })
     }
 
     pub fn reading(&self) -> MutexGuard<'_, Reading> {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How its breaker stands.
+    pub fn standing(&self, now_ms: u64) -> Standing {
+        match self.calm.load(Ordering::Acquire) {
+            true => Standing::Closed,
+            false => self.breaker().standing(now_ms),
+        }
+    }
+
+    /// Takes note that a request is sent to it.
+    pub fn begins(&self, now_ms: u64) {
+        if !self.calm.load(Ordering::Acquire) {
+            self.breaker().begins(now_ms);
+        }
+    }
+
+    /// Takes note of what it did with a request. Says whether it stands otherwise by it.
+    pub fn conducts(&self, now_ms: u64, conduct: Conduct) -> bool {
+        let is_news = !matches!(conduct, Conduct::Good | Conduct::Unknown);
+        if !is_news && self.calm.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut breaker = self.breaker();
+        let changed = breaker.count(now_ms, conduct, &self.rules);
+        self.calm.store(breaker.is_calm(), Ordering::Release);
+        changed
+    }
+
+    /// Takes it out for its slowness; what it took so far counts no more.
+    pub fn eject(&self, now_ms: u64) {
+        self.ttft_samples.store(0, Ordering::Relaxed);
+        self.ttft_us.store(0, Ordering::Relaxed);
+        self.calm.store(false, Ordering::Release);
+        self.breaker().eject(now_ms, &self.rules);
+    }
+
+    /// Its time to first token once enough requests have shown it; else 0.
+    pub fn ttft_shown_us(&self) -> u32 {
+        match self.ttft_samples.load(Ordering::Relaxed) {
+            TTFT_SAMPLES_LEAST.. => self.ttft_us.load(Ordering::Relaxed),
+            _ => 0,
+        }
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It has come back: what its breaker knew was about another life.
+    fn starts_anew(&self) {
+        *self.breaker() = Breaker::default();
+        self.calm.store(true, Ordering::Release);
+    }
+
+    /// How it goes on with a stream that another replica began.
+    pub fn continues(&self) -> Continues {
+        self.continues
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -113,6 +189,10 @@ impl Replica {
     pub fn looks_well(&self, state: ReplicaState, in_flight_then: u32, now_ms: u64) -> bool {
         let mut reading = self.reading();
         let recovered = reading.health != Health::Healthy;
+        // One that was started again between two looks has been up for less time than before.
+        if recovered || state.uptime_ms < reading.state.uptime_ms {
+            self.starts_anew();
+        }
         let Reading { models, models_read, .. } = &*reading;
         *reading = Reading {
             health: Health::Healthy,
@@ -166,6 +246,7 @@ impl Replica {
             cell.store(new, Ordering::Relaxed);
         };
         average(&self.ttft_us, ttft_us);
+        self.ttft_samples.fetch_add(1, Ordering::Relaxed);
         if let Some(tpot_us) = tpot_us {
             average(&self.tpot_us, tpot_us);
         }
@@ -237,6 +318,12 @@ fn overlaid(state: &ReplicaState, in_flight_then: u32, in_flight_now: u32) -> (u
 }
 
 impl Ticket {
+    /// The replica did this with the request. Says whether it stands otherwise by it.
+    pub fn conducts(&mut self, now_ms: u64, conduct: Conduct) -> bool {
+        self.is_open = false;
+        self.replica.conducts(now_ms, conduct)
+    }
+
     /// Its first token has come.
     pub fn begins(&mut self) {
         let prefill_tokens = std::mem::take(&mut self.prefill_tokens);
@@ -247,6 +334,10 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.begins();
+        if self.is_open {
+            // Time plays no part in what nobody waited for.
+            self.replica.conducts(0, Conduct::Unknown);
+        }
         self.replica.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }

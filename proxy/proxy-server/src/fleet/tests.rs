@@ -140,3 +140,59 @@ fn a_maker_that_died_leaves_the_making_to_the_next() {
     bench.look(0, ReplicaState { running: 4, ..ReplicaState::default() });
     assert_eq!(bench.view(None).unwrap().running, [4]);
 }
+
+impl Bench {
+    /// Fails so many requests that its breaker opens.
+    fn fails(&self, replica: usize, after_ms: u64) {
+        for _ in 0..5 {
+            self.fleet.replicas[replica].conducts(self.clock.now_ms() + after_ms, dispatch::Conduct::Failed);
+        }
+        self.fleet.touch();
+    }
+
+    fn well(&self, model: &str) -> Vec<u32> {
+        let view = self.view(Some(model)).unwrap();
+        (0..view.len()).filter(|row| view.takes_work(*row)).map(|row| view.id[row]).collect()
+    }
+}
+
+#[test]
+fn breakers_take_out_a_share_of_those_that_are_well_and_nobody_who_serves_alone() {
+    let bench = Bench::new(5);
+    for replica in 0..5 {
+        bench.serves(replica, if replica == 4 { &["tiny", "large"] } else { &["tiny"] });
+        bench.look(replica, ReplicaState::default());
+    }
+    bench.fails(0, 0);
+    assert_eq!(bench.well("tiny"), [1, 2, 3, 4]);
+    bench.fails(4, 100);
+    assert_eq!(bench.well("large"), [4], "nobody else serves it");
+    bench.fails(1, 200);
+    assert_eq!(bench.well("tiny"), [1, 2, 3, 4], "two of five are out already, one of them only in name");
+    bench.fleet.replicas[2].looks_ill("gone".to_owned(), 9, 1);
+    bench.fleet.replicas[3].looks_ill("gone".to_owned(), 9, 1);
+    bench.fleet.touch();
+    assert_eq!(bench.well("tiny"), [1, 4], "one of the three that are well");
+    // A first good look after an illness closes the breaker.
+    bench.fleet.replicas[0].looks_ill("gone".to_owned(), 9, 1);
+    bench.look(0, ReplicaState::default());
+    assert_eq!(bench.well("tiny"), [0, 1, 4]);
+}
+
+#[test]
+fn a_busy_one_is_out_only_while_another_could_do_its_work() {
+    let bench = Bench::new(2);
+    for replica in 0..2 {
+        bench.serves(replica, &["tiny"]);
+        bench.look(replica, ReplicaState::default());
+    }
+    let busy = |replica: usize| {
+        let conduct = dispatch::Conduct::Busy { retry_after_ms: Some(60_000) };
+        bench.fleet.replicas[replica].conducts(bench.clock.now_ms(), conduct);
+        bench.fleet.touch();
+    };
+    busy(0);
+    assert_eq!(bench.well("tiny"), [1]);
+    busy(1);
+    assert_eq!(bench.well("tiny"), [0, 1]);
+}

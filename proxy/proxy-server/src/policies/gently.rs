@@ -4,8 +4,8 @@ use std::thread;
 
 use rustix::process::setpriority_process;
 
-/// The niceness of such work: under full load it gets about a tenth of a core.
-const NICENESS: i32 = 10;
+/// The niceness of such work: under full load it gets a third of what another thread gets.
+const NICENESS: i32 = 5;
 
 /// Does the work on a thread of its own that gives way to others, and waits for it. The compiler's helpers, which the
 /// first such thread begets, give way too. Nothing that requests wait for may be done in here.

@@ -89,7 +89,7 @@ struct Delta {
 
 /// Whether a value holds any output: a string or list that is not empty.
 #[derive(Debug, Default, PartialEq)]
-struct Output(bool);
+pub(super) struct Output(pub bool);
 
 /// Reads one stream event's data; `None` when it is not what an OpenAI event looks like.
 pub(crate) fn read_event(data: &[u8]) -> Option<AnswerFields<'_>> {

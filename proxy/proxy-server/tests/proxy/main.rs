@@ -5,14 +5,18 @@ mod fixture;
 
 mod admin;
 mod bad_input;
+mod breaker;
 mod check;
 mod endpoints;
 mod failures;
 mod health;
+mod hedge;
+mod hold;
 mod keys;
 mod lifecycle;
 mod pass_through;
 mod policies;
+mod resume;
 mod streaming;
 mod swap;
 mod tenants;
