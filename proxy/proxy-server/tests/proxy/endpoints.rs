@@ -22,7 +22,6 @@ const RESPONSES: [&str; 3] = [
     "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_1\",\"usage\":{\"input_tokens\":25,\"input_tokens_details\":{\"cached_tokens\":5},\"output_tokens\":15}}}\n\n",
 ];
 
-#[track_caller]
 async fn check_stream(path: &str, events: &[&str]) {
     let mut replica = Replica::start().await;
     let proxy = Proxy::over(&[&replica]).await;
@@ -45,7 +44,6 @@ async fn streams_of_other_shapes_are_counted_too() {
     check_stream("/v1/responses", &RESPONSES).await;
 }
 
-#[track_caller]
 async fn check_whole(path: &str, answer: &str, prompt_tokens: u64, output_tokens: u64) {
     let mut replica = Replica::start().await;
     let proxy = Proxy::over(&[&replica]).await;
