@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use engine_server::Config;
+use engine_server::{Config, Registration, Token};
+use futures_util::FutureExt;
 use telemetry::{Protocol, Telemetry};
+use tokio::sync::oneshot;
 
 use crate::ready::Ready;
 use crate::stop::{StopOn, stop};
@@ -54,7 +56,20 @@ pub(crate) struct Args {
     /// Share of new traces to record; a client's sampled parent overrides it
     #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = ratio)]
     trace_ratio: f64,
-    /// This replica's name in traces
+    /// Register with this proxy (its admin port), and stay in its fleet for as long as this engine lives
+    #[arg(long, value_name = "URL")]
+    register: Option<String>,
+    /// The environment variable that holds the proxy's token for it
+    #[arg(long, value_name = "NAME", requires = "register")]
+    register_token_env: Option<String>,
+    /// How long the proxy keeps this engine when it hears nothing of it
+    #[arg(long, value_name = "MS", default_value_t = 10_000, requires = "register",
+        value_parser = clap::value_parser!(u64).range(500..=86_400_000))]
+    register_lease_ms: u64,
+    /// Where the proxy reaches this engine [default: where it listens]
+    #[arg(long, value_name = "URL", requires = "register")]
+    advertise: Option<String>,
+    /// This replica's name in traces, and where it registers [default there: its address]
     #[arg(long, value_name = "NAME")]
     replica: Option<String>,
     /// End when stdin does, for a parent that must not leave the engine behind
@@ -83,11 +98,55 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         Some(settings) => Telemetry::start(&settings)?,
         None => Telemetry::off(),
     });
-    let on = StopOn::of(args.until_stdin_ends);
-    let ready = |bound: SocketAddr| Ready { listen: bound.to_string(), admin: None }.print();
-    let served = engine_server::serve(args.config(), telemetry.clone(), ready, stop(on)).await;
+    let stop = stop(StopOn::of(args.until_stdin_ends)).shared();
+    let registrar = args.registrar()?;
+    let (bound_sender, bound) = oneshot::channel();
+    let ready = |bound: SocketAddr| {
+        Ready { listen: bound.to_string(), admin: None }.print();
+        // Nobody waits for it where the engine does not register.
+        let _ = bound_sender.send(bound);
+    };
+    let (serves, served_last) = oneshot::channel::<()>();
+    let asked = stop.clone();
+    let ended = async {
+        tokio::select! {
+            () = asked => {}
+            // Dropped with the server, which may end of itself.
+            _ = served_last => {}
+        }
+    };
+    let registered = async {
+        match (registrar, bound.await) {
+            (Some(registrar), Ok(bound)) => registrar.at(bound).keep(ended).await.map_err(anyhow::Error::msg),
+            _ => Ok(()),
+        }
+    };
+    let serving = async {
+        let served = engine_server::serve(args.config(), telemetry.clone(), ready, stop).await;
+        drop(serves);
+        served
+    };
+    let (served, registered) = futures_util::future::join(serving, registered).await;
+    registered.context("register")?;
     tokio::task::spawn_blocking(move || telemetry.shutdown(FLUSH_TIME_MAX)).await.context("flush traces")?;
     Ok(served?)
+}
+
+/// What registers the engine once it is known where it listens.
+struct Registrar {
+    proxy: String,
+    token: Option<Token>,
+    lease: Duration,
+    advertise: Option<String>,
+    name: Option<String>,
+}
+
+impl Registrar {
+    fn at(self, bound: SocketAddr) -> Registration {
+        let Registrar { proxy, token, lease, advertise, name } = self;
+        let url = advertise.unwrap_or_else(|| format!("http://{bound}"));
+        Registration { proxy, token, name: name.unwrap_or_else(|| bound.to_string()), url, lease }
+    }
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
@@ -109,6 +168,27 @@ impl Args {
             body_bytes_max: self.max_body_bytes,
             ..Config::new(self.model, self.listen)
         }
+    }
+
+    fn registrar(&self) -> anyhow::Result<Option<Registrar>> {
+        let Some(proxy) = self.register.clone() else { return Ok(None) };
+        ensure!(
+            self.advertise.is_some() || !self.listen.ip().is_unspecified(),
+            "--listen {} is no address that a proxy could reach; say which with --advertise http://host:port",
+            self.listen
+        );
+        ensure!(proxy.starts_with("http://"), "--register {proxy} must be the proxy's admin port, as http://host:port");
+        let token = |name: &String| {
+            let token = std::env::var(name).with_context(|| format!("read the token from the variable {name}"))?;
+            Token::new(&token).map_err(|wrong| anyhow::anyhow!("the token in {name} {wrong}"))
+        };
+        Ok(Some(Registrar {
+            proxy,
+            token: self.register_token_env.as_ref().map(token).transpose()?,
+            lease: Duration::from_millis(self.register_lease_ms),
+            advertise: self.advertise.clone(),
+            name: self.replica.clone(),
+        }))
     }
 
     fn telemetry(&self) -> Option<telemetry::Config> {

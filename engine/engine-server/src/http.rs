@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -13,6 +13,7 @@ use openai_api::{ModelList, ReplicaState};
 
 use crate::answer::Endpoint;
 use crate::exchange::exchange;
+use crate::push;
 use crate::refusal::Refusal;
 use crate::server::{Health, Server};
 
@@ -26,6 +27,7 @@ pub(crate) fn routes(server: Arc<Server>) -> Router {
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .route("/state", get(state))
+        .route("/state/stream", get(states))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(server)
@@ -72,6 +74,18 @@ async fn metrics(State(server): State<Arc<Server>>) -> Response {
 
 async fn state(State(server): State<Arc<Server>>) -> Json<ReplicaState> {
     Json(server.state())
+}
+
+/// How often a follower wants to hear of changes.
+#[derive(serde::Deserialize)]
+struct Often {
+    #[serde(default)]
+    every_ms: u64,
+}
+
+async fn states(State(server): State<Arc<Server>>, Query(Often { every_ms }): Query<Often>) -> Response {
+    let body = Body::from_stream(push::states(server, every_ms));
+    ([(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")], body).into_response()
 }
 
 async fn no_such_path(uri: Uri) -> Refusal {

@@ -21,8 +21,10 @@ mod http;
 mod load;
 mod metrics;
 mod output;
+mod push;
 mod quoted;
 mod refusal;
+mod register;
 mod sampler;
 mod server;
 mod stop;
@@ -32,4 +34,5 @@ mod vocabulary;
 
 pub use config::Config;
 pub use error::Error;
+pub use register::{Registration, Token};
 pub use serve::serve;

@@ -7,6 +7,7 @@ mod events;
 mod gate;
 mod policies;
 mod recording;
+mod replicas;
 mod sources;
 mod tenants;
 
@@ -67,6 +68,12 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/metrics", get(metrics))
         .route("/admin/v1/fleet", get(fleet))
         .route("/admin/v1/region", get(region))
+        .route("/admin/v1/replicas", get(replicas::list))
+        .route("/admin/v1/replicas/{name}", delete(replicas::remove))
+        .route("/admin/v1/replicas/{name}/drain", post(replicas::drain))
+        .route("/admin/v1/replicas/{name}/undrain", post(replicas::undrain))
+        .route("/admin/v1/discovery", get(replicas::discovery))
+        .route("/admin/v1/reload", get(replicas::last_reload).post(replicas::reload))
         .route("/admin/v1/traffic", get(traffic))
         .route("/admin/v1/queue", get(queue))
         .route("/admin/v1/decisions", get(decisions::list))
@@ -87,10 +94,14 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/admin/v1/tenants/{tenant}/keys/{id}", delete(tenants::revoke))
         .route("/admin/v1/events", get(events::events))
         .route_layer(middleware::from_fn_with_state(proxy.clone(), gate::gate));
+    let joining = Router::new()
+        .route("/admin/v1/replicas", post(replicas::join))
+        .route_layer(middleware::from_fn_with_state(proxy.clone(), gate::gate_of_joining));
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .merge(guarded)
+        .merge(joining)
         .fallback(dashboard::file)
         .method_not_allowed_fallback(wrong_method)
         .with_state(proxy)
@@ -98,7 +109,7 @@ fn router(proxy: Arc<Proxy>) -> Router {
 
 /// Ready means: a replica takes work, or there is none to wait for.
 async fn readyz(State(proxy): State<Arc<Proxy>>) -> Response {
-    let replicas = &proxy.fleet.replicas;
+    let replicas = proxy.fleet.replicas();
     if proxy.stopping.is_begun() {
         return (StatusCode::SERVICE_UNAVAILABLE, "the proxy is stopping").into_response();
     }

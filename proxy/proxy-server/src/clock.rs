@@ -26,6 +26,11 @@ impl Clock {
         self.start.elapsed().as_millis() as u64
     }
 
+    /// Monotonic microseconds since the start.
+    pub fn now_us(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
+    }
+
     /// Milliseconds since 1970, never going back.
     pub fn now_unix_ms(&self) -> u64 {
         self.start_unix_ms + self.now_ms()

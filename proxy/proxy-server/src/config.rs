@@ -1,6 +1,8 @@
 //! What the operator wrote, checked: replicas, regions, policies, listeners and every bound by name.
 
 mod admin;
+mod differs;
+mod discovery;
 mod file;
 mod limits;
 mod oci;
@@ -14,17 +16,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dispatch::{Budget, Continues, OnError, Quarantine, ResumeMode, Scope};
+use dispatch::{Budget, Continues, OnError, Pattern, Quarantine, ResumeMode, Scope};
 use http::HeaderName;
 use policy_api::RegionId;
 use thiserror::Error;
 
 use crate::base_url::BaseUrl;
-use crate::policies::{Place, Signing};
+use crate::policies::{self as loaded, Signing};
 use crate::recorder::Recording;
 use file::ConfigFile;
 
 pub(crate) use admin::{AdminToken, Role};
+pub(crate) use discovery::{Discovery, Place, PortOf, RegionNames, Service, Template};
 pub(crate) use oci::Oci;
 pub(crate) use policies::{SLOT_NAME, is_slot_name};
 pub(crate) use tenants::{Allowance, Tenancy, Tenant, TenantFile, Tenants, hex, key_id};
@@ -40,7 +43,10 @@ pub struct Config {
     pub(crate) admin_listen: SocketAddr,
     pub(crate) admin_tokens: Vec<AdminToken>,
     pub(crate) tls: Option<TlsFiles>,
+    /// Shown by replicas that register themselves; good for nothing else.
+    pub(crate) register_token: Option<Secret>,
     pub(crate) replicas: Vec<Replica>,
+    pub(crate) discoveries: Vec<Discovery>,
     pub(crate) regions: Vec<Region>,
     pub(crate) policies: Vec<PolicySlot>,
     /// A folder whose components are loaded as they change.
@@ -56,10 +62,12 @@ pub struct Config {
     pub(crate) signing: Signing,
     pub(crate) limits: Limits,
     telemetry: Option<telemetry::Config>,
+    /// The file and its text, where it was read from one.
+    file: Option<(PathBuf, String)>,
 }
 
-/// A replica that is always in the fleet.
-#[derive(Clone, Debug)]
+/// A replica, as somebody says it is.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Replica {
     pub name: String,
     pub url: BaseUrl,
@@ -68,6 +76,8 @@ pub(crate) struct Replica {
     /// How it goes on with a stream that another replica began.
     pub continues: Continues,
     pub weight: u32,
+    /// Of the models that it lists, these are served here; empty: all.
+    pub models: Arc<[Pattern]>,
 }
 
 /// What a replica speaks beside the OpenAI endpoints.
@@ -76,12 +86,33 @@ pub(crate) struct Replica {
 pub(crate) enum ReplicaKind {
     /// `/health` and `/state`.
     Headworks,
+    /// `/health`, and `vllm:*` at `/metrics`.
+    Vllm,
+    /// `/health`, and `sglang:*` at `/metrics`.
+    Sglang,
+    /// llama.cpp's server: `/health`, and `llamacpp:*` at `/metrics` or `/slots`.
+    Llamacpp,
+    /// Text Generation Inference: `/health`, and `tgi_*` at `/metrics`.
+    Tgi,
     /// Nothing more.
     Openai,
 }
 
+impl ReplicaKind {
+    pub fn word(self) -> &'static str {
+        match self {
+            ReplicaKind::Headworks => "headworks",
+            ReplicaKind::Vllm => "vllm",
+            ReplicaKind::Sglang => "sglang",
+            ReplicaKind::Llamacpp => "llamacpp",
+            ReplicaKind::Tgi => "tgi",
+            ReplicaKind::Openai => "openai",
+        }
+    }
+}
+
 /// Another region's proxy. The regions' ids are their places in the list, from 1; 0 is this proxy's own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Region {
     pub id: RegionId,
     pub name: String,
@@ -94,7 +125,7 @@ pub(crate) struct Region {
 #[derive(Clone, Debug)]
 pub(crate) struct PolicySlot {
     pub slot: String,
-    pub component: Place,
+    pub component: loaded::Place,
     pub config_json: String,
     pub rules: SlotRules,
 }
@@ -110,7 +141,7 @@ pub(crate) struct SlotRules {
 }
 
 /// PEM files of the listeners' certificate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TlsFiles {
     pub cert: PathBuf,
     pub key: PathBuf,
@@ -163,7 +194,8 @@ impl Config {
         let path = path.as_ref();
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Config::parse(&text, path)
+        let config = Config::parse(&text, path)?;
+        Ok(Config { file: Some((path.to_owned(), text)), ..config })
     }
 
     /// The same from text; `path` is what errors name and what paths are relative to.
@@ -180,6 +212,16 @@ impl Config {
     /// Where traces go, if anywhere.
     pub fn telemetry(&self) -> Option<&telemetry::Config> {
         self.telemetry.as_ref()
+    }
+
+    /// The file that it was read from.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// The file's text.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.file.as_ref().map(|(_, text)| text.as_str())
     }
 
     /// This proxy's region.

@@ -1,12 +1,20 @@
 //! The fleet as this proxy knows it: replicas, other regions, and the view of them that policies see.
 
+mod follow;
 mod judge;
+mod keep;
+mod look;
+mod pace;
 mod peer;
 mod poll;
+mod prometheus_text;
 mod publish;
 mod replica;
+mod roster;
+mod scrape;
+mod stay;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use arc_swap::ArcSwap;
@@ -15,21 +23,34 @@ use policy_api::{FleetView, RegionId, ReplicaId};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use publish::Publisher;
+use roster::Roster;
 
 pub(crate) use judge::judge;
+pub(crate) use keep::keep;
 pub(crate) use peer::Peer;
 pub(crate) use poll::{poll_peer, poll_replica};
 pub(crate) use publish::Published;
 pub(crate) use replica::{Replica, Ticket};
+pub(crate) use roster::{Changes, JoinError, Joined};
+pub(crate) use stay::Source;
+
+/// A fleet of so many is shown exactly as it is at each look.
+const EXACT_REPLICAS_MAX: u64 = 256;
+/// A larger fleet's view is made anew after a microsecond for each so many replicas: about twice as long as the making
+/// takes.
+const REPLICAS_PER_US: u64 = 2;
 
 /// All replicas and regions, and the last view of them.
 pub(crate) struct Fleet {
-    pub replicas: Vec<Arc<Replica>>,
+    roster: Roster,
     pub peers: Vec<Arc<Peer>>,
     published: ArcSwap<Published>,
     publisher: Mutex<Publisher>,
+    /// When the last view was made, in monotonic microseconds, and of how many replicas.
+    made_us: AtomicU64,
+    made_of: AtomicUsize,
     /// Something changed since the last view was made.
     dirty: AtomicBool,
     changed: Notify,
@@ -46,13 +67,13 @@ pub(crate) enum NoView {
 
 impl Fleet {
     pub fn new(config: &Config) -> Fleet {
-        let replicas = config.replicas.iter().enumerate();
-        let rules = config.limits.breaker();
         let fleet = Fleet {
-            replicas: replicas.map(|(id, file)| Arc::new(Replica::new(ReplicaId(id as u32), file, rules))).collect(),
+            roster: Roster::new(config.limits.replicas_max, config.limits.breaker()),
             peers: config.regions.iter().map(|region| Arc::new(Peer::new(region))).collect(),
             published: ArcSwap::default(),
             publisher: Mutex::new(Publisher::new(config.limits.ejection_percent_max)),
+            made_us: AtomicU64::new(0),
+            made_of: AtomicUsize::new(0),
             dirty: AtomicBool::new(true),
             changed: Notify::new(),
         };
@@ -62,9 +83,13 @@ impl Fleet {
 
     /// The fleet as it is now. Counts of requests under way are as of this call, so that a burst between two looks at
     /// the replicas spreads.
+    ///
+    /// Where replicas are very many, making a view for each of their changes would be all that the proxy does: there
+    /// the last one, which is milliseconds old, serves a burst.
     pub fn now(&self, now: Looking<'_>) -> Arc<Published> {
-        if self.dirty.load(Ordering::Acquire) {
+        if self.dirty.load(Ordering::Acquire) && self.is_due(now) {
             self.publish(now.clock.now_ms(), now.held);
+            self.made_us.store(now.clock.now_us(), Ordering::Relaxed);
         }
         self.published.load_full()
     }
@@ -111,8 +136,39 @@ impl Fleet {
         self.changed.notified()
     }
 
-    pub fn replica(&self, id: ReplicaId) -> Option<&Arc<Replica>> {
-        self.replicas.get(id.0 as usize)
+    /// All replicas, those that are about to go included.
+    pub fn replicas(&self) -> Arc<Vec<Arc<Replica>>> {
+        self.roster.members()
+    }
+
+    pub fn replica(&self, id: ReplicaId) -> Option<Arc<Replica>> {
+        self.roster.replica(id)
+    }
+
+    /// The replica of this name that is not about to go.
+    pub fn named(&self, name: &str) -> Option<Arc<Replica>> {
+        self.roster.named(name)
+    }
+
+    /// Takes a source's whole word about its replicas.
+    pub fn sync(&self, source: &Source, found: &[config::Replica], now_ms: u64) -> Changes {
+        let changes = self.roster.sync(source, found, now_ms);
+        self.touch();
+        changes
+    }
+
+    /// Takes one replica in.
+    pub fn join(&self, source: &Source, file: &config::Replica, now_ms: u64) -> Result<Joined, JoinError> {
+        let joined = self.roster.join(source, file, now_ms);
+        self.touch();
+        joined
+    }
+
+    /// Strikes one off that has gone.
+    pub fn forget(&self, id: ReplicaId) -> bool {
+        let is_gone = self.roster.forget(id);
+        self.touch();
+        is_gone
     }
 
     pub fn peer(&self, id: RegionId) -> Option<&Arc<Peer>> {
@@ -123,7 +179,7 @@ impl Fleet {
     /// regions serve.
     pub fn models(&self) -> Vec<crate::wire::Model> {
         let mut models: Vec<crate::wire::Model> = Vec::new();
-        for replica in &self.replicas {
+        for replica in self.replicas().iter() {
             let reading = replica.reading();
             if reading.health != policy_api::Health::Healthy {
                 continue;
@@ -144,6 +200,12 @@ impl Fleet {
         models
     }
 
+    fn is_due(&self, now: Looking<'_>) -> bool {
+        let replicas = self.made_of.load(Ordering::Relaxed) as u64;
+        let age_us = now.clock.now_us().saturating_sub(self.made_us.load(Ordering::Relaxed));
+        replicas <= EXACT_REPLICAS_MAX || age_us * REPLICAS_PER_US >= replicas
+    }
+
     fn publish(&self, now_ms: u64, held: u32) {
         // One maker at a time; others decide by the last view, which is microseconds old.
         let publisher = match self.publisher.try_lock() {
@@ -157,7 +219,9 @@ impl Fleet {
     fn publish_by(&self, mut publisher: MutexGuard<'_, Publisher>, now_ms: u64, held: u32) {
         // Before the looking: what changes from here on makes the next view.
         self.dirty.swap(false, Ordering::AcqRel);
-        if let Some(next) = publisher.publish(&self.published.load(), &self.replicas, &self.peers, now_ms, held) {
+        let replicas = self.replicas();
+        self.made_of.store(replicas.len(), Ordering::Relaxed);
+        if let Some(next) = publisher.publish(&self.published.load(), &replicas, &self.peers, now_ms, held) {
             self.published.store(Arc::new(next));
         }
     }

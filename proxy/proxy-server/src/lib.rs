@@ -5,15 +5,18 @@ mod config;
 mod serve;
 
 mod data;
+mod discovery;
 mod exchange;
 
 mod decisions;
 mod fleet;
 mod hold;
+mod live;
 mod observe;
 mod policies;
 mod proxy;
 mod recorder;
+mod reload;
 mod tenants;
 mod traffic;
 mod upstream;

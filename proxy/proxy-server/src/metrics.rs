@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     pub resumes: IntCounterVec,
     pub policy_faults: IntCounterVec,
     pub policy_swaps: IntCounterVec,
+    pub reloads: IntCounterVec,
     pub policy_counts: IntCounterVec,
     pub policy_gauges: prometheus::GaugeVec,
     pub events_dropped: IntCounter,
@@ -166,6 +167,7 @@ impl Metrics {
                 &["result"],
             ),
             policy_faults: make.counters("policy_faults_total", "Policies that could not answer.", &["slot"]),
+            reloads: make.counters("config_reloads_total", "Reloads of the configuration by result.", &["result"]),
             policy_swaps: make.counters("policy_swaps_total", "New policy versions by result.", &["slot", "result"]),
             policy_counts: make.counters("policy_count_total", "Counters that policies keep.", &["slot", "name"]),
             policy_gauges: make.keep(prometheus::GaugeVec::new(
@@ -272,15 +274,17 @@ impl Gauges {
         for (health, word) in
             [(Health::Healthy, "healthy"), (Health::Unhealthy, "unhealthy"), (Health::Unknown, "unknown")]
         {
-            let count = proxy.fleet.replicas.iter().filter(|replica| replica.reading().health == health).count();
+            let count = proxy.fleet.replicas().iter().filter(|replica| replica.reading().health == health).count();
             self.replicas.with_label_values(&[word]).set(count as i64);
         }
+        self.replica_in_flight.reset();
+        let replicas = proxy.fleet.replicas();
         let now_ms = proxy.clock.now_ms();
         for word in ["closed", "open", "half_open", "busy"] {
             let stands = |replica: &&Arc<Replica>| breaker_word(replica.standing(now_ms)) == word;
-            self.breakers.with_label_values(&[word]).set(proxy.fleet.replicas.iter().filter(stands).count() as i64);
+            self.breakers.with_label_values(&[word]).set(replicas.iter().filter(stands).count() as i64);
         }
-        for replica in &proxy.fleet.replicas {
+        for replica in replicas.iter() {
             self.replica_in_flight.with_label_values(&[&replica.name]).set(replica.in_flight().into());
         }
         self.replica_in_flight_max.set(limits.replica_in_flight_max.into());

@@ -5,6 +5,7 @@ mod folder;
 mod gently;
 mod history;
 mod host;
+mod reload;
 mod signature;
 mod slot;
 mod source;

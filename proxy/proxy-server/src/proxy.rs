@@ -11,15 +11,18 @@ use tokio::sync::Semaphore;
 
 use crate::base_url::BaseUrl;
 use crate::clock::Clock;
-use crate::config::{AdminToken, Limits};
+use crate::config::{AdminToken, Config, Limits, RegionNames, Secret};
 use crate::decisions::Decisions;
+use crate::discovery::Discoveries;
 use crate::fleet::{Fleet, Looking, Replica};
 use crate::hold::Hold;
+use crate::live::LiveLimits;
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::policies::{Policies, Sources};
 use crate::recorder::{Recorder, Recording};
-use crate::tasks::Stopping;
+use crate::reload::Reloads;
+use crate::tasks::{Stopping, Tasks};
 use crate::tenants::Register;
 use crate::traffic::Traffic;
 use crate::upstream::{Probe, Upstream};
@@ -33,12 +36,19 @@ pub(crate) struct Proxy {
     pub data_url: BaseUrl,
     pub admin_tokens: Vec<AdminToken>,
     pub policy_headers: Vec<HeaderName>,
+    /// Opens the registration of replicas and nothing else.
+    pub register_token: Option<Secret>,
     pub tenants: Arc<Register>,
     /// Which streams go on at another replica.
     pub resume: ResumeMode,
-    pub limits: Limits,
+    pub limits: LiveLimits,
     pub clock: Clock,
     pub fleet: Fleet,
+    /// What regions are called, here and by replicas that join.
+    pub region_names: RegionNames,
+    pub discoveries: Discoveries,
+    pub reloads: Reloads,
+    pub tasks: Arc<Tasks>,
     pub policies: Arc<Policies>,
     pub sources: Arc<Sources>,
     pub upstream: Upstream,
@@ -87,7 +97,9 @@ pub(crate) struct Parts {
     pub recorder: Arc<Recorder>,
     pub recording: Option<Recording>,
     pub metrics: Metrics,
-    pub stopping: Stopping,
+    /// The whole configuration, for what a reload compares.
+    pub config: Config,
+    pub tasks: Arc<Tasks>,
 }
 
 type Count = Box<dyn Fn() -> u64 + Send + Sync>;
@@ -116,14 +128,19 @@ impl Proxy {
             recorder,
             recording,
             metrics,
-            stopping,
+            config,
+            tasks,
         } = parts;
         Proxy {
             region,
             data_url,
             admin_tokens,
             policy_headers,
+            register_token: config.register_token.clone(),
             tenants,
+            region_names: RegionNames::of(&config.region, &config.regions),
+            discoveries: Discoveries::default(),
+            reloads: Reloads::new(config),
             resume,
             fleet,
             policies,
@@ -141,7 +158,8 @@ impl Proxy {
                 dropped_total: Box::new(telemetry.dropped_total()),
                 exported_total: Box::new(telemetry.exported_total()),
             },
-            stopping,
+            stopping: tasks.stopping(),
+            tasks,
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             admin_connections: Arc::new(Semaphore::new(limits.admin_connections_max)),
             in_flight: Arc::new(Semaphore::new(limits.in_flight_max)),
@@ -154,7 +172,7 @@ impl Proxy {
             // Ids of two runs differ, so that a kept decision is not taken for another's.
             next_id: AtomicU64::new(clock.start_unix_ms() << 20),
             clock,
-            limits,
+            limits: LiveLimits::new(limits),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::base_url::BaseUrl;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
-use crate::fleet::{Fleet, judge, poll_peer, poll_replica};
+use crate::fleet::{Fleet, Source, judge, keep, poll_peer};
 use crate::hold::ask_held;
 use crate::listen::{Bounds, Port, bind, tls};
 use crate::metrics::Metrics;
@@ -25,6 +25,7 @@ use crate::observe::{Observer, observe};
 use crate::policies::{Folder, Policies, Sources, watch, watch_folder};
 use crate::proxy::{Parts, Proxy};
 use crate::recorder::{self, Recorder};
+use crate::reload::{reload_on_hangup, watch_config};
 use crate::tasks::Tasks;
 use crate::tenants::{self, Register};
 
@@ -97,7 +98,7 @@ pub async fn serve(
     let bound = Bound { data: data_address, admin: admin_address };
     let limits = config.limits.clone();
     let drain_max = Duration::from_millis(limits.drain_ms_max);
-    let tasks = Tasks::new();
+    let tasks = Arc::new(Tasks::new());
     let proxy = start(config, &telemetry, bound, &tasks).await?;
 
     let port = |listener, acceptor: Option<TlsAcceptor>, room: &Arc<Semaphore>| Port {
@@ -136,12 +137,13 @@ async fn listen(port: &'static str, address: SocketAddr) -> Result<(TcpListener,
     Ok((listener, bound))
 }
 
-async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Tasks) -> Result<Arc<Proxy>, Error> {
+async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<Tasks>) -> Result<Arc<Proxy>, Error> {
     let clock = Clock::start();
     let metrics = Metrics::new();
     let fleet = Fleet::new(&config);
     let folder = watched(config.watch.as_deref())?;
     let sources = Arc::new(sources(&config));
+    let whole = config.clone();
     let Config {
         region,
         data_url,
@@ -184,13 +186,18 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Task
         recorder: recorder.clone(),
         recording,
         metrics,
-        stopping: tasks.stopping(),
+        config: whole.clone(),
+        tasks: tasks.clone(),
     };
     let proxy = Arc::new(Proxy::new(parts, telemetry));
     tasks.spawn("judge", judge(proxy.clone()));
     tasks.spawn("ask held", ask_held(proxy.clone()));
-    for replica in &proxy.fleet.replicas {
-        tasks.spawn(format!("poll {}", replica.name), poll_replica(proxy.clone(), replica.clone()));
+    proxy.sync_replicas(&Source::Config, &whole.replicas);
+    proxy.discoveries.set(&proxy, &whole.discoveries);
+    tasks.spawn("keep", keep(proxy.clone()));
+    if let (Some(path), Some(text)) = (whole.file(), whole.text()) {
+        tasks.spawn("reload on SIGHUP", reload_on_hangup(proxy.clone()));
+        tasks.spawn("watch the configuration", watch_config(proxy.clone(), path.to_owned(), text.to_owned()));
     }
     for peer in &proxy.fleet.peers {
         tasks.spawn(format!("poll region {}", peer.name), poll_peer(proxy.clone(), peer.clone()));

@@ -6,13 +6,26 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
+
+/// So many tasks are no reason to look which have ended.
+const PRUNE_AT_LEAST: usize = 64;
 
 /// The proxy's background tasks.
 pub(crate) struct Tasks {
     stop: watch::Sender<bool>,
-    running: Mutex<Vec<(String, JoinHandle<()>)>>,
+    running: Mutex<Running>,
 }
+
+/// What was spawned, and how many of it make it time to drop what has ended.
+#[derive(Default)]
+struct Running {
+    tasks: Vec<(String, JoinHandle<()>)>,
+    prune_at: usize,
+}
+
+/// A task that ends when this is dropped.
+pub(crate) struct Task(AbortHandle);
 
 /// Tells a task, a connection or a stream that the proxy is stopping.
 #[derive(Clone, Debug)]
@@ -29,6 +42,15 @@ impl Tasks {
 
     /// Runs `task` until it ends or the proxy stops, whichever is first.
     pub fn spawn(&self, name: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) {
+        self.begin(name, task);
+    }
+
+    /// The same for a task that may be ended before.
+    pub fn spawn_task(&self, name: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) -> Task {
+        Task(self.begin(name, task))
+    }
+
+    fn begin(&self, name: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let stopping = self.stopping();
         let handle = tokio::spawn(async move {
             tokio::select! {
@@ -36,13 +58,24 @@ impl Tasks {
                 () = stopping.begun() => {}
             }
         });
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).push((name.into(), handle));
+        let abort = handle.abort_handle();
+        self.note(name.into(), handle);
+        abort
     }
 
     /// Runs `task` until it ends of itself, which it must soon after the proxy stopped.
     pub fn spawn_to_end(&self, name: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) {
-        let handle = tokio::spawn(task);
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).push((name.into(), handle));
+        self.note(name.into(), tokio::spawn(task));
+    }
+
+    /// Tasks come and go with the fleet: what has ended is dropped before the list is twice as long.
+    fn note(&self, name: String, handle: JoinHandle<()>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.tasks.len() >= running.prune_at {
+            running.tasks.retain(|(_, handle)| !handle.is_finished());
+            running.prune_at = (2 * running.tasks.len()).max(PRUNE_AT_LEAST);
+        }
+        running.tasks.push((name, handle));
     }
 
     /// Tells everybody to stop.
@@ -52,11 +85,12 @@ impl Tasks {
 
     /// Waits for every task, in all no longer than `limit`; ends what has not ended by then.
     pub async fn end(&self, limit: Duration) {
-        let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        let running = std::mem::take(&mut self.running.lock().unwrap_or_else(PoisonError::into_inner).tasks);
         let deadline = tokio::time::Instant::now() + limit;
         for (name, mut handle) in running {
             match tokio::time::timeout_at(deadline, &mut handle).await {
                 Ok(Ok(())) => {}
+                Ok(Err(error)) if error.is_cancelled() => {}
                 Ok(Err(error)) => tracing::error!(task = name, %error, "task failed"),
                 Err(_) => {
                     tracing::warn!(task = name, "task did not end in time and was aborted");
@@ -64,6 +98,12 @@ impl Tasks {
                 }
             }
         }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

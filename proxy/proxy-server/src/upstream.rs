@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Uri};
+use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -57,6 +57,18 @@ impl Probe {
         self.send(request).await
     }
 
+    /// The body of a good answer to GET as it comes.
+    pub async fn open(&self, uri: Uri) -> Result<Incoming, NotOpened> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri;
+        let answer = self.0.request(request).await.map_err(|_| NotOpened::Failed)?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer.into_body()),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Err(NotOpened::NotThere),
+            _ => Err(NotOpened::Failed),
+        }
+    }
+
     /// The same for any request.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Bytes, String> {
         let path = request.uri().path().to_owned();
@@ -68,6 +80,14 @@ impl Probe {
             false => Err(format!("GET {path} answered {status}")),
         }
     }
+}
+
+/// Why there is no stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotOpened {
+    /// The server has none.
+    NotThere,
+    Failed,
 }
 
 async fn body_of(body: Incoming) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {

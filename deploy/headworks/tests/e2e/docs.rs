@@ -52,6 +52,7 @@ fn the_documented_configuration_is_sound() {
         .arg(&file)
         .env("HEADWORKS_ADMIN_TOKEN", "one")
         .env("HEADWORKS_EU_TOKEN", "two")
+        .env("HEADWORKS_REGISTER_TOKEN", "four")
         .env("REGISTRY_PASSWORD", "three")
         .output()
         .unwrap();

@@ -11,6 +11,7 @@ mod dashboard;
 mod demo;
 mod docs;
 mod faults;
+mod fleet;
 mod help;
 mod http;
 mod policy_verbs;

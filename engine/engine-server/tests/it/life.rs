@@ -246,3 +246,22 @@ async fn an_engine_that_cannot_start_says_why() {
     let error = why_not(config_of(dir.path())).await;
     assert!(error.to_string().contains("tokenizer.json"), "{error}");
 }
+
+#[tokio::test]
+async fn a_follower_is_pushed_the_state_until_the_engine_drains() {
+    let mut engine = Engine::start().await;
+    let response = engine.send(engine.request(Method::GET, "/state/stream?every_ms=20", "")).await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body();
+    // The state as it is, and again though nothing changes.
+    for _ in 0..2 {
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let state = frame.strip_prefix(b"data: ").unwrap();
+        let state: openai_api::ReplicaState = serde_json::from_slice(state).unwrap();
+        assert_eq!((state.model.as_str(), state.draining), ("tiny", false));
+    }
+    engine.begin_stop();
+    let rest = body.collect().await.unwrap().to_bytes();
+    assert!(std::str::from_utf8(&rest).unwrap().contains("\"draining\":true"));
+    engine.end().await.unwrap();
+}

@@ -6,7 +6,6 @@ use dispatch::{Standing, TenantHeld};
 use policy_api::Health;
 use serde::{Deserialize, Serialize};
 
-use crate::config::ReplicaKind;
 use crate::fleet::{Peer, Replica};
 use crate::hold::QueueNow;
 use crate::proxy::Proxy;
@@ -51,8 +50,10 @@ pub(crate) struct ReplicaDoc {
     name: String,
     url: String,
     kind: String,
+    source: String,
     health: String,
     health_error: Option<String>,
+    load_error: Option<String>,
     breaker: String,
     draining: bool,
     pub models: Vec<String>,
@@ -90,7 +91,7 @@ impl RegionDoc {
     pub fn own(proxy: &Proxy) -> RegionDoc {
         let now_ms = proxy.clock.now_ms();
         let replicas: Vec<ReplicaDoc> =
-            proxy.fleet.replicas.iter().map(|replica| ReplicaDoc::of(replica, now_ms)).collect();
+            proxy.fleet.replicas().iter().map(|replica| ReplicaDoc::of(replica, now_ms)).collect();
         RegionDoc {
             id: 0,
             name: proxy.region.clone(),
@@ -133,16 +134,15 @@ impl ReplicaDoc {
             id: replica.id.0,
             name: replica.name.clone(),
             url: replica.url.to_string(),
-            kind: match replica.kind {
-                ReplicaKind::Headworks => "headworks".to_owned(),
-                ReplicaKind::Openai => "openai".to_owned(),
-            },
+            kind: replica.kind.word().to_owned(),
+            source: replica.stay.source.to_string(),
             health: match reading.health {
                 Health::Healthy => "healthy".to_owned(),
                 Health::Unhealthy => "unhealthy".to_owned(),
                 Health::Unknown => "unknown".to_owned(),
             },
             health_error: reading.health_error.clone(),
+            load_error: reading.load_error.clone(),
             breaker: breaker_word(replica.standing(now_ms)).to_owned(),
             draining: row.draining,
             models: reading.models.iter().map(|model| model.id.clone()).collect(),

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::file::{Environment, Wrong, check_name, token_from, wrong};
 use super::tenants::digest_of;
+use crate::config::Secret;
 
 /// Tokens of one proxy.
 const TOKENS_MAX: usize = 256;
@@ -18,6 +19,7 @@ pub(super) struct AdminFile {
     pub listen: SocketAddr,
     token_env: Option<String>,
     token_file: Option<PathBuf>,
+    register_token_env: Option<String>,
     #[serde(default, rename = "token")]
     tokens: Vec<TokenFile>,
 }
@@ -42,7 +44,7 @@ pub(crate) enum Role {
 }
 
 /// A token of the admin port, by its digest.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AdminToken {
     pub name: String,
     pub sha256: [u8; 32],
@@ -50,8 +52,13 @@ pub(crate) struct AdminToken {
 }
 
 impl AdminFile {
+    pub(super) fn register_token(&self, environment: Environment<'_>) -> Result<Option<Secret>, Wrong> {
+        let name = self.register_token_env.as_ref();
+        name.map(|name| token_from(name, "admin.register_token_env", environment)).transpose()
+    }
+
     pub(super) fn check(self, folder: &Path, environment: Environment<'_>) -> Result<Vec<AdminToken>, Wrong> {
-        let AdminFile { listen, token_env, token_file, tokens } = self;
+        let AdminFile { listen, token_env, token_file, register_token_env: _, tokens } = self;
         let one = match (token_env, token_file) {
             (Some(_), Some(_)) => return wrong("admin.token_file", "and `admin.token_env` are both set; keep one"),
             (Some(name), None) => Some(token_from(&name, "admin.token_env", environment)?.0),

@@ -4,19 +4,20 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use dispatch::{Continues, ResumeMode};
+use dispatch::ResumeMode;
 use http::HeaderName;
 use policy_api::RegionId;
 use serde::Deserialize;
 
 use crate::base_url::BaseUrl;
 use crate::config::admin::AdminFile;
+use crate::config::discovery::{self, DiscoveryFile};
 use crate::config::oci::OciFile;
 use crate::config::policies::{self, PoliciesFile, PolicyFile};
 use crate::config::signing::SigningFile;
 use crate::config::tenants::{TenantFile, TenantsFile};
 use crate::config::tokens::JwtFile;
-use crate::config::{Config, Limits, Region, Replica, ReplicaKind, Secret, TlsFiles};
+use crate::config::{Config, Limits, Region, RegionNames, ReplicaKind, Secret, Template, TlsFiles};
 use crate::recorder::Recording;
 
 #[derive(Deserialize)]
@@ -32,6 +33,8 @@ pub(super) struct ConfigFile {
     tls: Option<TlsFile>,
     #[serde(default, rename = "replica")]
     replicas: Vec<ReplicaFile>,
+    #[serde(default, rename = "discovery")]
+    discoveries: Vec<DiscoveryFile>,
     #[serde(default, rename = "region_peer")]
     regions: Vec<RegionFile>,
     #[serde(default, rename = "policy")]
@@ -64,21 +67,20 @@ struct TlsFile {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ReplicaFile {
-    name: String,
-    url: BaseUrl,
-    region: Option<String>,
-    #[serde(default = "headworks")]
-    kind: ReplicaKind,
-    continues: Option<ContinuesFile>,
-    #[serde(default = "ordinary_weight")]
-    weight: u32,
+pub(super) struct ReplicaFile {
+    pub name: String,
+    pub url: BaseUrl,
+    pub region: Option<String>,
+    pub kind: Option<ReplicaKind>,
+    pub continues: Option<ContinuesFile>,
+    pub weight: Option<u32>,
+    pub models: Option<Vec<String>>,
 }
 
 /// How a replica goes on with a stream that another one began.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum ContinuesFile {
+pub(super) enum ContinuesFile {
     Tokens,
     Text,
     Nothing,
@@ -130,14 +132,6 @@ enum ProtocolFile {
     Grpc,
 }
 
-fn headworks() -> ReplicaKind {
-    ReplicaKind::Headworks
-}
-
-fn ordinary_weight() -> u32 {
-    100
-}
-
 fn recording_bytes() -> u64 {
     256 << 20
 }
@@ -183,6 +177,7 @@ impl ConfigFile {
             admin,
             tls,
             replicas,
+            discoveries,
             regions,
             policies,
             all_policies: PoliciesFile { watch },
@@ -208,13 +203,17 @@ impl ConfigFile {
             return wrong(format!("limits.{key}"), message);
         }
         let regions = check_regions(regions, &region, environment)?;
+        let names = RegionNames::of(&region, &regions);
+        let register_token = admin.register_token(environment)?;
         Ok(Config {
             data_listen: listen,
             data_url,
             admin_listen: admin.listen,
             admin_tokens: admin.check(folder, environment)?,
             tls: tls.map(|TlsFile { cert, key }| TlsFiles { cert: folder.join(cert), key: folder.join(key) }),
-            replicas: check_replicas(replicas, &region, &regions)?,
+            register_token,
+            replicas: names.check_all(replicas, &Template::default())?,
+            discoveries: discovery::check(discoveries, folder, &names)?,
             policies: policies::check(policies, folder, &limits)?,
             watch: watch.map(|watched| folder.join(watched)),
             policy_headers: check_headers(policy_headers)?,
@@ -225,6 +224,7 @@ impl ConfigFile {
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
             resume: resume.mode(),
             recording: recording.map(|file| file.check(folder)).transpose()?,
+            file: None,
             region,
             regions,
             limits,
@@ -276,44 +276,6 @@ impl ResumeFile {
             ResumeFile::Always => ResumeMode::Always,
         }
     }
-}
-
-/// As the file says, else what is known of the kind.
-fn continues(said: Option<ContinuesFile>, kind: ReplicaKind) -> Continues {
-    match (said, kind) {
-        (Some(ContinuesFile::Tokens), _) | (None, ReplicaKind::Headworks) => Continues::Tokens,
-        (Some(ContinuesFile::Text), _) => Continues::Text,
-        (Some(ContinuesFile::Nothing), _) | (None, ReplicaKind::Openai) => Continues::Nothing,
-    }
-}
-
-fn check_replicas(files: Vec<ReplicaFile>, own: &str, regions: &[Region]) -> Result<Vec<Replica>, Wrong> {
-    let mut names = BTreeSet::new();
-    let mut replicas = Vec::new();
-    for ReplicaFile { name, url, region, kind, continues: said, weight } in files {
-        check_name("replica.name", &name)?;
-        if !names.insert(name.clone()) {
-            return wrong("replica.name", format!("{name:?} is used twice; every replica needs a name of its own"));
-        }
-        if weight == 0 {
-            return wrong("replica.weight", format!("of {name:?} is 0; 100 is ordinary, 1 the least"));
-        }
-        let region = match region {
-            None => RegionId(0),
-            Some(given) if given == own => RegionId(0),
-            Some(given) => match regions.iter().find(|region| region.name == given) {
-                Some(region) => region.id,
-                None => {
-                    return wrong(
-                        "replica.region",
-                        format!("of {name:?} is {given:?}, which is neither `region` nor a [[region_peer]]"),
-                    );
-                }
-            },
-        };
-        replicas.push(Replica { name, url, region, kind, continues: continues(said, kind), weight });
-    }
-    Ok(replicas)
 }
 
 fn check_headers(names: Vec<String>) -> Result<Vec<HeaderName>, Wrong> {

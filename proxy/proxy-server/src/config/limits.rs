@@ -65,6 +65,10 @@ pub struct Limits {
     pub queue_max: usize,
     /// Milliseconds a policy may hold a request.
     pub hold_ms_max: u64,
+    /// Replicas of the fleet, those that are about to go included; more are not taken in.
+    pub replicas_max: usize,
+    /// Looks at replicas in a second, over all; where they are many, each is looked at less often.
+    pub looks_per_second_max: u32,
     /// Milliseconds between two looks at a replica.
     pub poll_interval_ms: u64,
     /// Milliseconds one look at a replica may take.
@@ -136,6 +140,8 @@ impl Default for Limits {
             tries_max: 3,
             queue_max: 256,
             hold_ms_max: 10_000,
+            replicas_max: 4096,
+            looks_per_second_max: 2000,
             poll_interval_ms: 100,
             poll_ms_max: 1000,
             unhealthy_after: 2,
@@ -195,8 +201,31 @@ impl Limits {
         Some((key, format!("is {value}; {bound}")))
     }
 
+    /// These bounds with what another configuration changes of them, and the keys of what it cannot: they size what
+    /// was made at the start.
+    pub(crate) fn renewed(&self, new: &Limits) -> (Limits, Vec<&'static str>) {
+        let next = Limits {
+            body_bytes_max: new.body_bytes_max,
+            body_ms_max: new.body_ms_max,
+            replica_in_flight_max: new.replica_in_flight_max,
+            answer_ms_max: new.answer_ms_max,
+            silence_ms_max: new.silence_ms_max,
+            tries_max: new.tries_max,
+            hold_ms_max: new.hold_ms_max,
+            looks_per_second_max: new.looks_per_second_max,
+            poll_interval_ms: new.poll_interval_ms,
+            poll_ms_max: new.poll_ms_max,
+            unhealthy_after: new.unhealthy_after,
+            peek_bytes_max: new.peek_bytes_max,
+            ..self.clone()
+        };
+        let pairs = next.ranges().into_iter().zip(new.ranges());
+        let fixed = pairs.filter(|(kept, wanted)| kept.1 != wanted.1).map(|(kept, _)| kept.0).collect();
+        (next, fixed)
+    }
+
     /// Each bound's key and value, and the least and the most that it may be.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 47] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 49] {
         let Limits {
             body_bytes_max,
             body_ms_max,
@@ -226,6 +255,8 @@ impl Limits {
             tries_max,
             queue_max,
             hold_ms_max,
+            replicas_max,
+            looks_per_second_max,
             poll_interval_ms,
             poll_ms_max,
             unhealthy_after,
@@ -277,6 +308,8 @@ impl Limits {
             ("tries_max", tries_max.into(), 1, 1000),
             ("queue_max", queue_max as u64, 0, COUNT_MAX),
             ("hold_ms_max", hold_ms_max, 0, MS_MAX),
+            ("replicas_max", replicas_max as u64, 1, 65_536),
+            ("looks_per_second_max", looks_per_second_max.into(), 1, 1_000_000),
             ("poll_interval_ms", poll_interval_ms, 1, MS_MAX),
             ("poll_ms_max", poll_ms_max, 1, MS_MAX),
             ("unhealthy_after", unhealthy_after.into(), 1, COUNT_MAX),

@@ -30,7 +30,7 @@ struct LoginFile {
 }
 
 /// How each registry may be asked. Credentials are one registry's own: no other gets to see them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Oci {
     plain_http: BTreeSet<String>,
     logins: BTreeMap<String, Login>,

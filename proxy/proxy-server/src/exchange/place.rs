@@ -140,7 +140,8 @@ impl<'a> Placing<'a> {
         let decision = self.last.insert(decision);
         match &decision.verdict {
             Target::Replica(id) => {
-                let replica = proxy.fleet.replica(*id).expect("a decision names a replica of the view").clone();
+                // Who leaves is kept until those who saw it in a view have decided; who decided for longer comes again.
+                let replica = proxy.fleet.replica(*id).ok_or(Refusal::NobodyTakesWork)?;
                 Ok(Some(Placed::Replica(replica)))
             }
             Target::Region(id) => {

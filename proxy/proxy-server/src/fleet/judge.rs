@@ -15,7 +15,7 @@ pub(crate) async fn judge(proxy: Arc<Proxy>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let replicas = &proxy.fleet.replicas;
+        let replicas = proxy.fleet.replicas();
         let ttft_us: Vec<u32> = replicas.iter().map(|replica| replica.ttft_shown_us()).collect();
         for row in dispatch::slow_ones(&ttft_us, proxy.limits.ttft_outlier_times) {
             let name = &replicas[row].name;

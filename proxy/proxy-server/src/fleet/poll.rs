@@ -12,61 +12,118 @@ use tokio::time::MissedTickBehavior;
 use crate::admin::RegionDoc;
 use crate::clock::micros;
 use crate::config::ReplicaKind;
+use crate::fleet::follow::Following;
+use crate::fleet::look::{Looked, Looker};
+use crate::fleet::pace::{self, Pace};
 use crate::fleet::{Peer, Replica};
 use crate::proxy::Proxy;
-use crate::upstream::Probe;
+use crate::upstream::{NotOpened, Probe};
 use crate::wire;
 
 /// Looks at a replica between two readings of its models, while it is well.
 const LOOKS_PER_MODELS: u32 = 50;
+/// A replica that pushes tells changes this many times as often as others are looked at, within these bounds.
+const PUSHES_PER_LOOK: u128 = 5;
+const PUSH_MS_LEAST: u128 = 20;
+const PUSH_MS_MOST: u128 = 1000;
+/// One that pushes says something at least every 5 pushes, so that a longer silence is ill health.
+const PUSH_SILENCE_LEAST: Duration = Duration::from_millis(1000);
 /// A region is looked at this many times less often than a replica.
 const PEER_INTERVALS: u32 = 2;
 
 /// Keeps a replica's reading fresh.
 pub(crate) async fn poll_replica(proxy: Arc<Proxy>, replica: Arc<Replica>) {
-    let limit = Duration::from_millis(proxy.limits.poll_ms_max);
-    let mut ticks = ticks(proxy.limits.poll_interval_ms, 1);
-    let mut looks_to_models = 0;
+    let (mut pace, mut looking) = (Pace::default(), Looking::at(&replica));
+    tokio::time::sleep(pace::stagger(&proxy.limits, proxy.fleet.replicas().len())).await;
     loop {
-        ticks.tick().await;
-        match tokio::time::timeout(limit, look(&proxy, &replica, &mut looks_to_models)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => ill(&proxy, &replica, error),
-            Err(_) => ill(&proxy, &replica, format!("no answer within {} ms", limit.as_millis())),
+        let began = proxy.clock.now();
+        let limit = Duration::from_millis(proxy.limits.poll_ms_max);
+        match tokio::time::timeout(limit, looking.look(&proxy, &replica)).await {
+            Ok(Ok(())) => {
+                pace.went_well(began.elapsed());
+                looking.follow(&proxy, &replica).await;
+            }
+            Ok(Err(error)) => {
+                pace.went_ill();
+                looking = Looking::at(&replica);
+                ill(&proxy, &replica, error);
+            }
+            Err(_) => {
+                pace.went_ill();
+                looking = Looking::at(&replica);
+                ill(&proxy, &replica, format!("no answer within {} ms", limit.as_millis()));
+            }
+        }
+        tokio::time::sleep(pace.next(&proxy.limits, proxy.fleet.replicas().len())).await;
+    }
+}
+
+/// What is known of the looking at one replica.
+struct Looking {
+    looker: Looker,
+    looks_to_models: u32,
+    /// It may push its state.
+    may_push: bool,
+}
+
+impl Looking {
+    fn at(replica: &Replica) -> Looking {
+        let may_push = replica.kind == ReplicaKind::Headworks;
+        Looking { looker: Looker::of(replica.kind), looks_to_models: 0, may_push }
+    }
+
+    async fn look(&mut self, proxy: &Proxy, replica: &Arc<Replica>) -> Result<(), String> {
+        let in_flight_then = replica.in_flight();
+        let Looked { state, load_error } = self.looker.look(&proxy.probe, replica, proxy.clock.now()).await?;
+        replica.loads(load_error);
+        // For some its list of models is the one thing that says whether they are well.
+        if replica.kind == ReplicaKind::Openai || self.looks_to_models == 0 || replica.may_be_another(&state) {
+            let models = proxy.probe.get(replica.url.endpoint("/v1/models")).await?;
+            let models = wire::read_models(&models)
+                .map_err(|error| format!("GET /v1/models gave no list of models: {error}"))?;
+            replica.serves(models);
+            self.looks_to_models = LOOKS_PER_MODELS;
+        }
+        self.looks_to_models -= 1;
+        well(proxy, replica, state, in_flight_then);
+        Ok(())
+    }
+
+    /// Takes the states that it pushes until it pushes no more.
+    async fn follow(&mut self, proxy: &Proxy, replica: &Replica) {
+        if !self.may_push {
+            return;
+        }
+        let least = pace::least(&proxy.limits, proxy.fleet.replicas().len());
+        let every_ms = (least.as_millis() / PUSHES_PER_LOOK).clamp(PUSH_MS_LEAST, PUSH_MS_MOST);
+        let silence_max = Duration::from_millis(proxy.limits.poll_ms_max).max(PUSH_SILENCE_LEAST);
+        let path = format!("/state/stream?every_ms={every_ms}").parse().expect("it is a path");
+        let opened = proxy.probe.open(replica.url.join(&path));
+        match tokio::time::timeout(silence_max, opened).await {
+            Ok(Ok(body)) => {
+                let mut following = Following::of(body);
+                while let Some(state) = following.next(silence_max).await {
+                    if state.draining || replica.may_be_another(&state) {
+                        return;
+                    }
+                    well(proxy, replica, state, replica.in_flight());
+                }
+            }
+            // One of before, or a server that only looks like one of ours.
+            Ok(Err(NotOpened::NotThere)) => self.may_push = false,
+            Ok(Err(NotOpened::Failed)) | Err(_) => {}
         }
     }
 }
 
-async fn look(proxy: &Proxy, replica: &Arc<Replica>, looks_to_models: &mut u32) -> Result<(), String> {
-    let in_flight_then = replica.in_flight();
-    let state = match replica.kind {
-        ReplicaKind::Headworks => {
-            proxy.probe.get(replica.url.endpoint("/health")).await?;
-            let state = proxy.probe.get(replica.url.endpoint("/state")).await?;
-            serde_json::from_slice(&state).map_err(|error| format!("GET /state gave no state: {error}"))?
-        }
-        ReplicaKind::Openai => {
-            // Its list of models is the one thing every such server has.
-            *looks_to_models = 0;
-            ReplicaState::default()
-        }
-    };
-    if *looks_to_models == 0 || replica.may_be_another(&state) {
-        let models = proxy.probe.get(replica.url.endpoint("/v1/models")).await?;
-        let models =
-            wire::read_models(&models).map_err(|error| format!("GET /v1/models gave no list of models: {error}"))?;
-        replica.serves(models);
-        *looks_to_models = LOOKS_PER_MODELS;
-    }
-    *looks_to_models -= 1;
+fn well(proxy: &Proxy, replica: &Replica, state: ReplicaState, in_flight_then: u32) {
     let recovered = replica.looks_well(state, in_flight_then, proxy.clock.now_ms());
     // At once: whoever hears that the replica is healthy may send to it.
     proxy.fleet.touch();
-    if recovered {
+    if recovered && !replica.stay.leaves() {
         tracing::info!(replica = replica.name, "replica is healthy");
         proxy.observer.tell(Event::ReplicaUp(replica.id));
     }
-    Ok(())
 }
 
 fn ill(proxy: &Proxy, replica: &Replica, error: String) {

@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dispatch::{Breaker, BreakerRules, Conduct, Continues, Standing};
+use dispatch::{Breaker, BreakerRules, Conduct, Continues, Pattern, Standing};
 use openai_api::ReplicaState;
 use policy_api::{Health, RegionId, ReplicaId, ReplicaRole, ReplicaRow};
 
 use crate::base_url::BaseUrl;
 use crate::config::{self, ReplicaKind};
+use crate::fleet::Source;
+use crate::fleet::stay::Stay;
 use crate::wire::{Model, ModelList};
 
 /// Finished requests that show how slow a replica is.
@@ -22,7 +24,11 @@ pub(crate) struct Replica {
     pub kind: ReplicaKind,
     continues: Continues,
     pub region: RegionId,
-    weight: u32,
+    /// Of what it serves, only these are its own here; empty: all.
+    only_models: Arc<[Pattern]>,
+    weight: AtomicU32,
+    pub stay: Stay,
+    is_watched: AtomicBool,
     in_flight: AtomicU32,
     /// Of the requests whose first token is still to come.
     prefill_tokens: AtomicU64,
@@ -45,6 +51,8 @@ pub(crate) struct Replica {
 pub(crate) struct Reading {
     pub health: Health,
     pub health_error: Option<String>,
+    /// Why its load could not be read, though it may be well.
+    pub load_error: Option<String>,
     failures_in_row: u32,
     pub state: ReplicaState,
     /// Our requests in flight to it when the state was asked for.
@@ -65,8 +73,8 @@ pub(crate) struct Ticket {
 }
 
 impl Replica {
-    pub fn new(id: ReplicaId, file: &config::Replica, rules: BreakerRules) -> Replica {
-        let config::Replica { name, url, region, kind, continues, weight } = file.clone();
+    pub fn new(id: ReplicaId, file: &config::Replica, source: Source, rules: BreakerRules) -> Replica {
+        let config::Replica { name, url, region, kind, continues, weight, models } = file.clone();
         Replica {
             id,
             name,
@@ -74,7 +82,10 @@ impl Replica {
             kind,
             continues,
             region,
-            weight,
+            only_models: models,
+            weight: AtomicU32::new(weight),
+            stay: Stay::of(source),
+            is_watched: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             prefill_tokens: AtomicU64::new(0),
             requests: AtomicU64::new(0),
@@ -88,6 +99,7 @@ impl Replica {
             reading: Mutex::new(Reading {
                 health: Health::Unknown,
                 health_error: None,
+                load_error: None,
                 failures_in_row: 0,
                 state: ReplicaState::default(),
                 in_flight_then: 0,
@@ -96,6 +108,22 @@ impl Replica {
                 read_ms: None,
             }),
         }
+    }
+
+    /// Whether a source means this one by it. Another weight is no other replica.
+    pub fn is_as(&self, file: &config::Replica) -> bool {
+        let config::Replica { name, url, region, kind, continues, weight: _, models } = file;
+        let own = (&self.name, &self.url, &self.region, &self.kind, &self.continues, &self.only_models);
+        own == (name, url, region, kind, continues, models)
+    }
+
+    pub fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
+    }
+
+    /// Whether nobody looks at it yet; from now on somebody does.
+    pub fn begin_watch(&self) -> bool {
+        !self.is_watched.swap(true, Ordering::AcqRel)
     }
 
     /// A ticket for one more request with a prompt of about so many tokens, or `None` when `in_flight_max` are under way.
@@ -193,10 +221,11 @@ impl Replica {
         if recovered || state.uptime_ms < reading.state.uptime_ms {
             self.starts_anew();
         }
-        let Reading { models, models_read, .. } = &*reading;
+        let Reading { models, models_read, load_error, .. } = &*reading;
         *reading = Reading {
             health: Health::Healthy,
             health_error: None,
+            load_error: load_error.clone(),
             failures_in_row: 0,
             state,
             in_flight_then,
@@ -213,8 +242,16 @@ impl Replica {
         reading.health_error.is_some() || reading.state.model != state.model
     }
 
+    /// Takes note of why its load could not be read, if it could not.
+    pub fn loads(&self, error: Option<String>) {
+        self.reading().load_error = error;
+    }
+
     /// Takes the list of models.
-    pub fn serves(&self, models: ModelList) {
+    pub fn serves(&self, mut models: ModelList) {
+        if !self.only_models.is_empty() {
+            models.retain(|model| self.only_models.iter().any(|only| only.matches(&model.id)));
+        }
         let mut reading = self.reading();
         let same = |(old, new): (&Model, &Model)| old.id == new.id && old.object.get() == new.object.get();
         // The same list is the same allocation, which is how the fleet's views know that nothing changed.
@@ -266,12 +303,12 @@ impl Replica {
             kv_blocks_total: state.kv_blocks_total,
             prefix_hit_permille: state.prefix_hit_permille,
             health: reading.health,
-            draining: state.draining,
+            draining: state.draining || self.stay.drains(),
             role: role_of(&state.role),
             age_ms: reading.age_ms(now_ms).unwrap_or(u32::MAX),
             ttft_us: seen_or(&self.ttft_us, state.ttft_us),
             tpot_us: seen_or(&self.tpot_us, state.tpot_us),
-            weight: self.weight,
+            weight: self.weight.load(Ordering::Relaxed),
             prefill_tokens: self.prefill_tokens.load(Ordering::Acquire).try_into().unwrap_or(u32::MAX),
         }
     }

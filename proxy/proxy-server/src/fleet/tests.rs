@@ -19,7 +19,9 @@ impl Bench {
             text += &format!("[[replica]]\nname = \"r{index}\"\nurl = \"http://127.0.0.1:1\"\n");
         }
         let config = Config::parse(&text, std::path::Path::new("test.toml")).unwrap();
-        Bench { fleet: Fleet::new(&config), clock: Clock::start() }
+        let fleet = Fleet::new(&config);
+        fleet.sync(&Source::Config, &config.replicas, 0);
+        Bench { fleet, clock: Clock::start() }
     }
 
     fn view(&self, model: Option<&str>) -> Result<Arc<FleetView>, NoView> {
@@ -27,14 +29,14 @@ impl Bench {
     }
 
     fn look(&self, replica: usize, state: ReplicaState) {
-        self.fleet.replicas[replica].looks_well(state, 0, self.clock.now_ms());
+        self.fleet.replicas()[replica].looks_well(state, 0, self.clock.now_ms());
         self.fleet.touch();
     }
 
     fn serves(&self, replica: usize, models: &[&str]) {
         let models: Vec<String> = models.iter().map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();
         let list = format!(r#"{{"data":[{}]}}"#, models.join(","));
-        self.fleet.replicas[replica].serves(read_models(list.as_bytes()).unwrap());
+        self.fleet.replicas()[replica].serves(read_models(list.as_bytes()).unwrap());
         self.fleet.touch();
     }
 }
@@ -54,10 +56,10 @@ fn the_version_moves_only_when_something_changed() {
 fn a_request_under_way_is_seen_before_the_next_look() {
     let bench = Bench::new(1);
     bench.look(0, ReplicaState::default());
-    let ticket = bench.fleet.replicas[0].ticket(1, 0).expect("there is room");
+    let ticket = bench.fleet.replicas()[0].ticket(1, 0).expect("there is room");
     bench.fleet.mark();
     assert_eq!(bench.view(None).unwrap().running, [1]);
-    assert!(bench.fleet.replicas[0].ticket(1, 0).is_none(), "one is the bound");
+    assert!(bench.fleet.replicas()[0].ticket(1, 0).is_none(), "one is the bound");
     drop(ticket);
     bench.fleet.touch();
     assert_eq!(bench.view(None).unwrap().running, [0]);
@@ -103,7 +105,7 @@ fn those_tried_are_gone_from_the_view_and_its_version_is_its_own() {
 #[test]
 fn illness_takes_as_many_failures_as_configured_and_one_good_look_heals() {
     let bench = Bench::new(1);
-    let replica = &bench.fleet.replicas[0];
+    let replica = bench.fleet.replicas()[0].clone();
     bench.look(0, ReplicaState::default());
     assert!(!replica.looks_ill("once".to_owned(), 1, 2));
     assert_eq!(replica.reading().health, Health::Healthy);
@@ -145,7 +147,7 @@ impl Bench {
     /// Fails so many requests that its breaker opens.
     fn fails(&self, replica: usize, after_ms: u64) {
         for _ in 0..5 {
-            self.fleet.replicas[replica].conducts(self.clock.now_ms() + after_ms, dispatch::Conduct::Failed);
+            self.fleet.replicas()[replica].conducts(self.clock.now_ms() + after_ms, dispatch::Conduct::Failed);
         }
         self.fleet.touch();
     }
@@ -169,12 +171,12 @@ fn breakers_take_out_a_share_of_those_that_are_well_and_nobody_who_serves_alone(
     assert_eq!(bench.well("large"), [4], "nobody else serves it");
     bench.fails(1, 200);
     assert_eq!(bench.well("tiny"), [1, 2, 3, 4], "two of five are out already, one of them only in name");
-    bench.fleet.replicas[2].looks_ill("gone".to_owned(), 9, 1);
-    bench.fleet.replicas[3].looks_ill("gone".to_owned(), 9, 1);
+    bench.fleet.replicas()[2].looks_ill("gone".to_owned(), 9, 1);
+    bench.fleet.replicas()[3].looks_ill("gone".to_owned(), 9, 1);
     bench.fleet.touch();
     assert_eq!(bench.well("tiny"), [1, 4], "one of the three that are well");
     // A first good look after an illness closes the breaker.
-    bench.fleet.replicas[0].looks_ill("gone".to_owned(), 9, 1);
+    bench.fleet.replicas()[0].looks_ill("gone".to_owned(), 9, 1);
     bench.look(0, ReplicaState::default());
     assert_eq!(bench.well("tiny"), [0, 1, 4]);
 }
@@ -188,11 +190,38 @@ fn a_busy_one_is_out_only_while_another_could_do_its_work() {
     }
     let busy = |replica: usize| {
         let conduct = dispatch::Conduct::Busy { retry_after_ms: Some(60_000) };
-        bench.fleet.replicas[replica].conducts(bench.clock.now_ms(), conduct);
+        bench.fleet.replicas()[replica].conducts(bench.clock.now_ms(), conduct);
         bench.fleet.touch();
     };
     busy(0);
     assert_eq!(bench.well("tiny"), [1]);
     busy(1);
     assert_eq!(bench.well("tiny"), [0, 1]);
+}
+
+#[test]
+fn a_burst_over_thousands_of_replicas_makes_few_views() {
+    const REPLICAS: usize = 4000;
+    const REQUESTS: u64 = 2000;
+    let bench = Bench::new(REPLICAS);
+    for replica in 0..REPLICAS {
+        bench.fleet.replicas()[replica].looks_well(ReplicaState::default(), 0, 0);
+    }
+    bench.fleet.touch();
+    let first = bench.view(None).unwrap().version;
+    let began_us = bench.clock.now_us();
+    let mut tickets = Vec::new();
+    for request in 0..REQUESTS {
+        let replica = bench.fleet.replica(ReplicaId(request as u32 % 100)).unwrap();
+        tickets.push(replica.ticket(u32::MAX, 0).unwrap());
+        bench.fleet.mark();
+        bench.view(None).unwrap();
+    }
+    let took_us = bench.clock.now_us() - began_us;
+    let views = bench.view(None).unwrap().version - first;
+    eprintln!("{REQUESTS} looks at {REPLICAS} replicas took {took_us} us and made {views} views");
+    assert!(views <= took_us * REPLICAS_PER_US / REPLICAS as u64 + 2, "{views} views in {took_us} us");
+    // What must not be out of date is not.
+    bench.fleet.settle(Looking { clock: &bench.clock, held: 0 });
+    assert_eq!(bench.view(None).unwrap().running.iter().sum::<u32>(), REQUESTS as u32);
 }

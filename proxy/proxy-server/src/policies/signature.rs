@@ -6,7 +6,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use thiserror::Error;
 
 /// The keys that count, and whether a component needs one of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Signing {
     required: bool,
     keys: Vec<(String, [u8; 32])>,

@@ -33,7 +33,12 @@ pub(crate) enum Share {
 impl Policies {
     /// Loads a component and makes it a slot's active version, or its canary. What was active stays until the new one is
     /// ready, and stays for good if it never is.
-    pub(crate) fn put(&self, _turn: &Turn, upload: Upload) -> Result<Slot, SwapError> {
+    pub(crate) fn put(&self, turn: &Turn, upload: Upload) -> Result<Slot, SwapError> {
+        self.put_with(turn, upload, None)
+    }
+
+    /// The same with another configuration than the slot's.
+    pub(super) fn put_with(&self, _turn: &Turn, upload: Upload, config: Option<&str>) -> Result<Slot, SwapError> {
         let Upload { slot: name, fetched, share, by } = upload;
         if !is_slot_name(&name) {
             return Err(SwapError::BadName(name));
@@ -46,6 +51,7 @@ impl Policies {
             }
             None => String::new(),
         };
+        let config_json = config.map_or(config_json, str::to_owned);
         let what = if share == Share::All { What::Activated } else { What::Canary };
         let new = New { what, fetched, by };
         let loaded = gently(|| self.runtime.prepare(&name, &new.fetched.bytes, &config_json)).map_err(SwapError::from);

@@ -54,6 +54,15 @@ impl Proxy {
     pub async fn traced(lines: &str, telemetry: Telemetry) -> Proxy {
         let text = format!("{LISTEN}\n{lines}");
         let config = Config::parse(&text, Path::new("test.toml")).expect("the test's configuration is sound");
+        Proxy::of(config, telemetry).await
+    }
+
+    /// One whose configuration is this file.
+    pub async fn of_file(path: &Path) -> Proxy {
+        Proxy::of(Config::load(path).expect("the test's configuration is sound"), Telemetry::off()).await
+    }
+
+    async fn of(config: Config, telemetry: Telemetry) -> Proxy {
         let (ready, bound) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async {
@@ -181,7 +190,7 @@ impl Proxy {
 /// A chat request for the model that replicas serve.
 pub const CHAT: &str = r#"{"model":"tiny","messages":[{"role":"user","content":"hi"}]}"#;
 
-const LISTEN: &str = r#"
+pub const LISTEN: &str = r#"
 region = "us"
 listen = "127.0.0.1:0"
 admin.listen = "127.0.0.1:0"
