@@ -39,7 +39,7 @@ impl Hedges {
 
     /// Counts a request; after how many microseconds without an answer it may be hedged.
     pub fn request(&mut self) -> Option<u64> {
-        self.budget.request();
+        self.budget.requests(1);
         self.delay_us
     }
 
@@ -50,13 +50,13 @@ impl Hedges {
         }
         self.times.count(us.saturating_mul(1000));
         self.answers += 1;
-        let is_due = self.answers == ANSWERS_LEAST || self.answers % ANSWERS_PER_DELAY == 0;
+        let is_due = self.answers == ANSWERS_LEAST || self.answers.is_multiple_of(ANSWERS_PER_DELAY);
         if is_due {
             let now = self.times.now();
             let recent = now.since(&self.old);
             let delay_us = recent.quantile_us(QUANTILE).map(|us| us as u64);
             self.delay_us = delay_us.map(|us| us.max(self.rules.ms_least * 1000));
-            if self.answers % (8 * ANSWERS_PER_DELAY) == 0 {
+            if self.answers.is_multiple_of(8 * ANSWERS_PER_DELAY) {
                 self.old = now;
             }
         }

@@ -129,7 +129,7 @@ impl HoldQueue {
     }
 
     /// Whose turn it is; nobody's while one is being asked about.
-    pub fn next(&mut self) -> Option<HeldId> {
+    pub fn ask_next(&mut self) -> Option<HeldId> {
         if self.asked.is_some() {
             return None;
         }

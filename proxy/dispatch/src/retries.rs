@@ -33,10 +33,10 @@ impl RetryBudget {
         RetryBudget { rules, saved: 0, floor, at_ms: now_ms }
     }
 
-    /// Counts a request.
-    pub fn request(&mut self) {
+    /// Counts requests.
+    pub fn requests(&mut self, count: u64) {
         let share = u64::from(self.rules.percent_max) * (WHOLE / 100);
-        self.saved = (self.saved + share).min(SAVED_TRIES_MAX * WHOLE);
+        self.saved = self.saved.saturating_add(share.saturating_mul(count)).min(SAVED_TRIES_MAX * WHOLE);
     }
 
     /// Takes one try, if there is one.
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_share_of_the_requests_may_be_tried_again() {
         let mut budget = RetryBudget::new(RetryRules { percent_max: 20, per_second_least: 0 }, 0);
-        (0..50).for_each(|_| budget.request());
+        budget.requests(50);
         assert_eq!(taken(&mut budget, 0), 10);
     }
 
@@ -91,7 +91,7 @@ mod tests {
             for (act, wait_ms) in acts {
                 match act {
                     0 => {
-                        budget.request();
+                        budget.requests(1);
                         requests += 1;
                     }
                     1 => tries += u64::from(budget.take(now_ms)),

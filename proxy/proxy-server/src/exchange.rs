@@ -14,6 +14,7 @@ mod refusal;
 mod relay;
 mod resume;
 mod send;
+mod silence;
 mod verdict;
 
 use std::sync::Arc;
@@ -52,7 +53,7 @@ async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incom
     journal.enter()?;
     let deadline = Deadline::of(request.headers(), Instant::now())?;
     journal.ends_by(deadline);
-    proxy.retry_budget().request();
+    proxy.count_request();
     let tenant = authenticate(&proxy.tenants, request.headers(), proxy.clock.now_unix_ms())?;
     let mut request = read_request(request, &proxy.limits).await?;
     let facts = facts(proxy, &mut request, &tenant);

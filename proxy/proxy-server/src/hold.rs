@@ -108,7 +108,7 @@ impl Hold {
 
 impl Inner {
     fn wake(&mut self) {
-        if let Some(turn) = self.queue.next().and_then(|id| self.turns.get(&id)) {
+        if let Some(turn) = self.queue.ask_next().and_then(|id| self.turns.get(&id)) {
             turn.notify_one();
         }
     }

@@ -75,6 +75,8 @@ pub(crate) struct Proxy {
     /// Room for components that are being pulled.
     pub pulls: Arc<Semaphore>,
     retry_budget: Mutex<RetryBudget>,
+    /// Requests that the budget does not know of yet: most need no lock.
+    requests: AtomicU64,
     hedges: Mutex<Hedges>,
     held: AtomicU32,
     next_id: AtomicU64,
@@ -166,6 +168,7 @@ impl Proxy {
             hold: Hold::new(clock, limits.queue_max),
             admin_streams: Arc::new(Semaphore::new(limits.admin_streams_max)),
             pulls: Arc::new(Semaphore::new(PULLS_MAX)),
+            requests: AtomicU64::new(0),
             hedges: Mutex::new(Hedges::new(limits.hedges())),
             retry_budget: Mutex::new(RetryBudget::new(limits.retries(), clock.now_ms())),
             held: AtomicU32::new(0),
@@ -203,9 +206,15 @@ impl Proxy {
         Held(self)
     }
 
-    /// What is left for tries after the first.
-    pub fn retry_budget(&self) -> MutexGuard<'_, RetryBudget> {
-        self.retry_budget.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts a request, which brings a share of a try.
+    pub fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn takes_a_try(&self) -> bool {
+        let mut budget = self.retry_budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.requests(self.requests.swap(0, Ordering::Relaxed));
+        budget.take(self.clock.now_ms())
     }
 
     /// What is known of answers' times; `None` where nothing is hedged.
@@ -219,7 +228,7 @@ impl Proxy {
         let next = attempts.after(failure);
         // What nobody has seen adds no load.
         let is_free = failure == Failure::NotConnected;
-        if next == Next::GiveUp || is_free || self.retry_budget().take(self.clock.now_ms()) {
+        if next == Next::GiveUp || is_free || self.takes_a_try() {
             return next;
         }
         self.metrics.retries_denied.inc();

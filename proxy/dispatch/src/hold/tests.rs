@@ -25,7 +25,7 @@ fn placed(queue: &mut HoldQueue, room: usize) -> String {
     queue.changed();
     let mut order = Vec::new();
     let mut left = room;
-    while let Some(id) = queue.next() {
+    while let Some(id) = queue.ask_next() {
         let tenant = queue.held[&id].tenant.to_string();
         match left {
             0 => queue.settle(id, Asked::StillHeld, 0),
@@ -68,23 +68,23 @@ fn one_that_finds_no_room_holds_up_no_other_tenant_or_model() {
     let mut queue = queue("a/full a/free b/full");
     queue.changed();
     let mut asked = Vec::new();
-    while let Some(id) = queue.next() {
+    while let Some(id) = queue.ask_next() {
         let Held { tenant, model, .. } = queue.held[&id].clone();
         asked.push(format!("{tenant}/{model}"));
         let became = if &*model == "free" { Asked::Placed } else { Asked::StillHeld };
         queue.settle(id, became, 0);
     }
     assert_eq!(asked, ["a/full", "a/free", "b/full"]);
-    assert_eq!(queue.next(), None, "nobody is asked again before a change");
+    assert_eq!(queue.ask_next(), None, "nobody is asked again before a change");
 }
 
 #[test]
 fn without_a_change_nobody_is_asked() {
     let mut queue = queue("a");
-    assert_eq!(queue.next(), None);
+    assert_eq!(queue.ask_next(), None);
     queue.changed();
-    let id = queue.next().expect("it is its turn");
-    assert_eq!(queue.next(), None, "one at a time");
+    let id = queue.ask_next().expect("it is its turn");
+    assert_eq!(queue.ask_next(), None, "one at a time");
     queue.settle(id, Asked::Gone, 0);
     assert!(queue.is_empty());
 }
@@ -102,7 +102,7 @@ fn the_wait_that_clients_are_told_follows_the_drain() {
     assert_eq!(queue.retry_after_s(5000), RETRY_S_UNKNOWN);
     queue.changed();
     for second in 0..10 {
-        let id = queue.next().unwrap();
+        let id = queue.ask_next().unwrap();
         queue.settle(id, Asked::Placed, second * 1000);
     }
     assert_eq!(queue.retry_after_s(10_000), 21, "20 wait, one leaves each second");
@@ -123,7 +123,7 @@ proptest! {
         }
         queue.changed();
         let mut placed = Vec::new();
-        while let Some(id) = queue.next() {
+        while let Some(id) = queue.ask_next() {
             queue.settle(id, Asked::Placed, 0);
             placed.push(id);
         }
@@ -144,7 +144,7 @@ proptest! {
         queue.changed();
         while spent.iter().sum::<u64>() < 400_000 {
             queue.changed();
-            let id = queue.next().expect("all wait");
+            let id = queue.ask_next().expect("all wait");
             let tenant: usize = queue.held[&id].tenant.parse().unwrap();
             queue.settle(id, Asked::Placed, 0);
             spent[tenant] += u64::from(sizes[tenant]);

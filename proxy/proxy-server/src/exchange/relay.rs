@@ -1,6 +1,5 @@
 //! Passes an answer's frames to the client as they come, untouched and unbuffered, and counts what passes.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,9 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use policy_api::Health;
 use thiserror::Error;
-use tokio::time::{Instant, Sleep};
 
-use crate::exchange::deadline::Deadline;
 use crate::exchange::finish::{Journal, Outcome};
 use crate::exchange::hops::{REQUEST_ID, strip};
 use crate::exchange::peek::Peek;
@@ -23,6 +20,7 @@ use crate::exchange::read_request::Endpoint;
 use crate::exchange::refusal::{DEADLINE_OVER, error_event};
 use crate::exchange::resume::{GoingOn, Resumption, WentOn};
 use crate::exchange::send::Answer;
+use crate::exchange::silence::Silence;
 use crate::fleet::Replica;
 use crate::upstream::in_words;
 
@@ -71,18 +69,6 @@ enum End {
     Close,
     /// The same, but of a stream that says `[DONE]` before it ends.
     DoneThenClose,
-}
-
-/// Ends when the replica has sent nothing for too long.
-struct Silence {
-    timer: Pin<Box<Sleep>>,
-    /// How often is looked whether it is silent.
-    look: Duration,
-    /// Looks that found it silent.
-    looks: u32,
-    max: Duration,
-    /// When the request is over.
-    deadline: Deadline,
 }
 
 /// How often is looked at a silent stream that could go on elsewhere.
@@ -157,30 +143,6 @@ impl ClientBody {
     }
 }
 
-impl Silence {
-    fn of(max: Duration, look: Duration, deadline: Deadline) -> Silence {
-        let timer = tokio::time::sleep_until(deadline.or(Instant::now() + look));
-        Silence { timer: Box::pin(timer), look, looks: 0, max, deadline }
-    }
-
-    fn broken(&mut self) {
-        self.looks = 0;
-        self.look_again();
-    }
-
-    fn look_again(&mut self) {
-        self.timer.as_mut().reset(self.deadline.or(Instant::now() + self.look));
-    }
-
-    /// Ends at the next look that finds it silent: how long it has been.
-    fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
-        ready!(self.timer.as_mut().poll(cx));
-        self.looks += 1;
-        self.look_again();
-        Poll::Ready(self.look * self.looks)
-    }
-}
-
 type Polled = Poll<Option<Result<Frame<Bytes>, BrokeOff>>>;
 
 /// What a replica says next.
@@ -219,8 +181,11 @@ impl Relay {
     }
 
     fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
-        if self.silence.deadline.is_over(Instant::now()) {
+        if self.silence.is_late() {
             return Poll::Ready(Said::Late);
+        }
+        if self.resumption.as_ref().is_some_and(|resumption| resumption.seam.has_failed()) {
+            return Poll::Ready(Said::Broke("it told of an error in its stream".to_owned()));
         }
         if let Some(first) = self.first.take() {
             return Poll::Ready(Said::Frame(first));
@@ -235,7 +200,7 @@ impl Relay {
         }
         loop {
             let silent = ready!(self.silence.poll_look(cx));
-            if self.silence.deadline.is_over(Instant::now()) {
+            if self.silence.is_late() {
                 return Poll::Ready(Said::Late);
             }
             if self.is_dead(silent) {

@@ -16,6 +16,7 @@ mod hold;
 mod keys;
 mod kinds;
 mod kubernetes;
+mod leaving;
 mod lifecycle;
 mod pass_through;
 mod policies;

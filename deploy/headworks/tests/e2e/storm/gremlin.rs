@@ -118,7 +118,10 @@ impl Shared {
 fn spoil(client: &mut TcpStream, mood: Mood) -> std::io::Result<bool> {
     match mood {
         Mood::Reset => {}
-        Mood::AtFault => client.write_all(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 40\r\n\r\n{\"error\":{\"message\":\"a gremlin was here\"}}")?,
+        Mood::AtFault => {
+            let body = r#"{"error":{"message":"a gremlin was here"}}"#;
+            write!(client, "HTTP/1.1 500 Internal Server Error\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
+        }
         Mood::Garbage => client.write_all(b"\x00\x16\x03 HTTP/9 what? \xff\xfe\r\n\r\n{]")?,
         Mood::HalfOpen => {
             client.write_all(b"HTTP/1.1 200 OK\r\ncontent-ty")?;

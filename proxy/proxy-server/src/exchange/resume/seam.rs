@@ -18,6 +18,8 @@ pub(crate) struct Seam {
     kept: Kept,
     kept_bytes_max: usize,
     event_bytes_max: usize,
+    /// The replica has told of an error, which ends what it has to say.
+    has_failed: bool,
     /// Why it cannot go on, once that is so.
     trouble: Option<Resumed>,
     /// Events from the output's last on.
@@ -92,6 +94,7 @@ impl Seam {
             kept,
             kept_bytes_max,
             event_bytes_max,
+            has_failed: false,
             trouble: None,
             held: Vec::new(),
             held_bytes: 0,
@@ -126,6 +129,7 @@ impl Seam {
     /// The replica died: what it had not said whole is forgotten. Says why the stream cannot go on.
     pub fn cut(&mut self) -> Result<(), Resumed> {
         self.events.rest();
+        self.has_failed = false;
         self.held.clear();
         self.held_bytes = 0;
         self.continues = self.has_passed;
@@ -133,6 +137,11 @@ impl Seam {
             kept.given = kept.outputs;
         }
         self.trouble.map_or(Ok(()), Err)
+    }
+
+    /// The replica has told of an error, and the stream may go on without it.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// What the next replica is given; `None` where the client has nothing yet, and the request is sent as it was.
@@ -145,6 +154,9 @@ impl Seam {
         if self.is_open {
             return passing.push(event);
         }
+        if self.has_failed {
+            return;
+        }
         let (produced, event) = told(event);
         let data = data_of(&event);
         if data == b"[DONE]" {
@@ -155,6 +167,11 @@ impl Seam {
         if !self.held.is_empty() {
             let event = self.kept.joined(event, self.continues);
             return self.hold(event, passing);
+        }
+        // An error of its own is the replica's end. Where the stream cannot go on the client gets the replica's words.
+        if data.starts_with(b"{\"error\"") && self.trouble.is_none() {
+            self.has_failed = true;
+            return;
         }
         // Comments keep a connection alive, and say nothing.
         if data.is_empty() {

@@ -168,6 +168,17 @@ fn a_huge_event_passes_as_it_comes() {
 }
 
 #[test]
+fn a_replica_that_tells_of_an_error_is_as_one_that_died() {
+    let mut seam = Seam::new(Continues::Text, Form::Completion, BOUNDS);
+    let text = event(Form::Completion, "x", "a", "null");
+    let failed = format!("{text}data: {{\"error\":{{\"message\":\"out of memory\"}}}}\n\n{DONE}");
+    assert_eq!(seam.pass(Bytes::from(failed)), text);
+    assert!(seam.has_failed());
+    assert_eq!(seam.cut(), Ok(()));
+    assert!(!seam.has_failed());
+}
+
+#[test]
 fn comments_that_keep_alive_pass() {
     let mut seam = Seam::new(Continues::Tokens, Form::Completion, BOUNDS);
     assert_eq!(seam.pass(Bytes::from_static(b": ping\n\n")), ": ping\n\n");
