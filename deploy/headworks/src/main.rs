@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod engine;
+mod key;
 mod logs;
 mod model;
 mod proxy;
@@ -32,6 +33,9 @@ enum Verb {
     Proxy(proxy::Args),
     /// Run an inference replica
     Engine(engine::Args),
+    /// Make keys for tenants and for the admin port
+    #[command(subcommand)]
+    Key(key::Verb),
     /// Make models
     #[command(subcommand)]
     Model(model::Verb),
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(args),
         Verb::Proxy(args) => proxy::run(args),
         Verb::Engine(args) => engine::run(args),
+        Verb::Key(verb) => key::run(verb),
         Verb::Model(verb) => model::run(verb),
         Verb::Bench(verb) => bench::run(verb),
         Verb::Policy(verb) => policy_cli::run(verb),

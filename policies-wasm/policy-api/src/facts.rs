@@ -2,8 +2,9 @@
 
 use std::sync::OnceLock;
 
-use bytes::Bytes;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+
+use crate::Prompt;
 
 /// Prompt bytes that make one hashed block. About 64 tokens of English.
 pub const BLOCK_BYTES: usize = 256;
@@ -32,7 +33,7 @@ pub struct RequestFacts {
     /// How many proxies the request has passed before this one.
     pub hop: u32,
     /// The prompt's text as bytes, in order (all messages' contents, or the prompt).
-    pub prompt: Bytes,
+    pub prompt: Prompt,
     /// The prompt's token ids, when the client sent ids instead of text.
     pub tokens: Vec<u32>,
     /// The request headers a policy may see: lower-case name, value. Never credentials.
@@ -46,18 +47,18 @@ impl RequestFacts {
     /// Made at the first call, kept for later ones.
     pub fn block_hashes(&self) -> &[u64] {
         self.block_hashes.get_or_init(|| {
-            self.prompt
-                .chunks_exact(BLOCK_BYTES)
-                .scan(0_u64, |chain, block| {
-                    *chain = chained(*chain, xxh3_64(block));
-                    Some(*chain)
-                })
-                .collect()
+            let (mut chain, mut hashes) = (0, Vec::with_capacity(self.prompt.len() / BLOCK_BYTES));
+            self.prompt.each_block::<BLOCK_BYTES>(|block| {
+                chain = chained(chain, xxh3_64(block));
+                hashes.push(chain);
+            });
+            hashes
         })
     }
 
     /// Names what a policy could see of the request, the prompt included, but not which request it is: equal requests
-    /// have equal digests.
+    /// have equal digests. Of the prompt's whole blocks it takes the hashes, which policies want too: no byte is hashed
+    /// twice.
     pub fn digest(&self) -> u64 {
         let RequestFacts {
             id: _,
@@ -87,7 +88,9 @@ impl RequestFacts {
         for number in [*priority, *prompt_tokens_estimate, *output_tokens_max, u32::from(*stream), *hop] {
             part(&number.to_le_bytes());
         }
-        part(prompt);
+        part(&(prompt.len() as u64).to_le_bytes());
+        part(&self.block_hashes().last().copied().unwrap_or(0).to_le_bytes());
+        part(&prompt.range(prompt.len() / BLOCK_BYTES * BLOCK_BYTES, BLOCK_BYTES));
         part(&tokens.iter().flat_map(|token| token.to_le_bytes()).collect::<Vec<u8>>());
         for (name, value) in headers {
             part(name.as_bytes());
@@ -142,6 +145,9 @@ mod tests {
         let digest = asked(1, "tiny", "acme", b"hello");
         assert_eq!(digest, asked(2, "tiny", "acme", b"hello"));
         assert_ne!(digest, asked(1, "tiny", "acme", b"hallo"));
+        assert_ne!(asked(1, "", "", &[1; 600]), asked(1, "", "", &[1; 601]));
+        let one_byte_is_another: &'static [u8] = &[[1; 255], [2; 255]].concat().leak()[..];
+        assert_ne!(asked(1, "", "", &[1; 510]), asked(1, "", "", one_byte_is_another));
         assert_ne!(digest, asked(1, "tinya", "cme", b"hello"), "one part's end is not another's beginning");
     }
 }

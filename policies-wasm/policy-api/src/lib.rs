@@ -7,10 +7,12 @@ mod events;
 mod facts;
 mod fleet;
 mod policy;
+mod prompt;
 mod verdict;
 
 pub use events::{Event, FailureKind, Notes, Outcome, Subject, Usage};
 pub use facts::{BLOCK_BYTES, RequestFacts};
 pub use fleet::{FleetView, Health, RegionId, RegionRow, Regions, ReplicaId, ReplicaRole, ReplicaRow};
 pub use policy::{Answer, Call, Description, Held, Holds, Hook, Mode, Policy, PolicyFault, Words};
+pub use prompt::Prompt;
 pub use verdict::{Admission, Denial, Placement};

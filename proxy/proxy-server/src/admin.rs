@@ -9,6 +9,7 @@ mod policies;
 mod recording;
 mod replicas;
 mod sources;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -87,6 +88,10 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/admin/v1/policies/{slot}/pull", post(sources::pull))
         .route("/admin/v1/policies/{slot}/rollback", post(policies::roll_back))
         .route("/admin/v1/policies/{slot}/versions/{number}/component", get(policies::component))
+        .route("/admin/v1/tenants", get(tenants::list))
+        .route("/admin/v1/tenants/{tenant}", put(tenants::put).delete(tenants::remove))
+        .route("/admin/v1/tenants/{tenant}/keys", post(tenants::add_key))
+        .route("/admin/v1/tenants/{tenant}/keys/{id}", delete(tenants::revoke))
         .route("/admin/v1/events", get(events::events))
         .route_layer(middleware::from_fn_with_state(proxy.clone(), gate::gate));
     let joining = Router::new()

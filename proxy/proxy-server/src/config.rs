@@ -1,5 +1,6 @@
 //! What the operator wrote, checked: replicas, regions, policies, listeners and every bound by name.
 
+mod admin;
 mod differs;
 mod discovery;
 mod file;
@@ -8,6 +9,7 @@ mod oci;
 mod policies;
 mod signing;
 mod tenants;
+mod tokens;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,10 +26,11 @@ use crate::policies::{self as loaded, Signing};
 use crate::recorder::Recording;
 use file::ConfigFile;
 
+pub(crate) use admin::{AdminToken, Role};
 pub(crate) use discovery::{Discovery, Place, PortOf, RegionNames, Service, Template};
 pub(crate) use oci::Oci;
 pub(crate) use policies::{SLOT_NAME, is_slot_name};
-pub(crate) use tenants::{Tenant, Tenants};
+pub(crate) use tenants::{Allowance, Tenancy, Tenant, TenantFile, Tenants, hex, key_id};
 
 pub use limits::Limits;
 
@@ -38,7 +41,7 @@ pub struct Config {
     pub(crate) data_listen: SocketAddr,
     pub(crate) data_url: Option<BaseUrl>,
     pub(crate) admin_listen: SocketAddr,
-    pub(crate) admin_token: Option<Secret>,
+    pub(crate) admin_tokens: Vec<AdminToken>,
     pub(crate) tls: Option<TlsFiles>,
     /// Shown by replicas that register themselves; good for nothing else.
     pub(crate) register_token: Option<Secret>,
@@ -51,7 +54,7 @@ pub struct Config {
     pub(crate) policy_headers: Vec<HeaderName>,
     /// Where compiled components are kept for the next start.
     pub(crate) policy_cache_folder: Option<PathBuf>,
-    pub(crate) tenants: Tenants,
+    pub(crate) tenancy: Tenancy,
     /// Which streams go on at another replica when theirs dies.
     pub(crate) resume: ResumeMode,
     pub(crate) recording: Option<Recording>,

@@ -8,9 +8,11 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
+use crate::config::Tenant;
 use crate::exchange::{ClientBody, Refusal, authenticate, exchange};
 use crate::listen::Answers;
 use crate::proxy::Proxy;
+use crate::wire::Endpoint;
 
 /// Lists the models.
 const MODELS: &str = "/v1/models";
@@ -29,13 +31,18 @@ impl Answers for Data {
         async move {
             match (request.method(), request.uri().path()) {
                 (&Method::GET | &Method::HEAD, path) if path == MODELS || path.starts_with(MODEL) => {
-                    match (authenticate(&proxy.tenants.load(), request.headers()), path.strip_prefix(MODEL)) {
+                    match (
+                        authenticate(&proxy.tenants, request.headers(), proxy.clock.now_unix_ms()),
+                        path.strip_prefix(MODEL),
+                    ) {
                         (Err(refusal), _) => refusal.answer(),
-                        (Ok(_), None) => models(&proxy),
-                        (Ok(_), Some(id)) => model(&proxy, id),
+                        (Ok(tenant), None) => models(&proxy, &tenant),
+                        (Ok(tenant), Some(id)) => model(&proxy, &tenant, id),
                     }
                 }
-                (_, path) if path.starts_with("/v1/") => exchange(proxy, request).await,
+                (_, path) if path.starts_with("/v1/") || Endpoint::of(path) != Endpoint::Other => {
+                    exchange(proxy, request).await
+                }
                 (&Method::GET | &Method::HEAD, "/health") => Response::new(ClientBody::whole("ok")),
                 (_, path) => Refusal::UnknownPath { path: path.to_owned() }.answer(),
             }
@@ -43,16 +50,19 @@ impl Answers for Data {
     }
 }
 
-/// Every model that a healthy replica serves, as that replica lists it, and those that only other regions serve.
-fn models(proxy: &Proxy) -> Response<ClientBody> {
-    let objects: Vec<String> = proxy.fleet.models().iter().map(|model| model.object.get().to_owned()).collect();
+/// Every model that a healthy replica serves, as that replica lists it, and those that only other regions serve; of all
+/// of them those that the tenant may use.
+fn models(proxy: &Proxy, tenant: &Tenant) -> Response<ClientBody> {
+    let models = proxy.fleet.models();
+    let usable = models.iter().filter(|model| tenant.may_use(&model.id));
+    let objects: Vec<&str> = usable.map(|model| model.object.get()).collect();
     json(format!(r#"{{"object":"list","data":[{}]}}"#, objects.join(",")))
 }
 
-fn model(proxy: &Proxy, id: &str) -> Response<ClientBody> {
+fn model(proxy: &Proxy, tenant: &Tenant, id: &str) -> Response<ClientBody> {
     // Clients write the slash of `org/name` as it is or as `%2F`.
     let id = percent_decode_str(id).decode_utf8_lossy();
-    match proxy.fleet.models().into_iter().find(|model| model.id == id) {
+    match proxy.fleet.models().into_iter().find(|model| model.id == id && tenant.may_use(&model.id)) {
         Some(model) => json(model.object.get().to_owned()),
         None => Refusal::UnknownModel { model: id.into_owned() }.answer(),
     }

@@ -54,14 +54,14 @@ async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incom
     let deadline = Deadline::of(request.headers(), Instant::now())?;
     journal.ends_by(deadline);
     proxy.count_request();
-    let tenant = authenticate(&proxy.tenants.load(), request.headers())?;
+    let tenant = authenticate(&proxy.tenants, request.headers(), proxy.clock.now_unix_ms())?;
     let mut request = read_request(request, &proxy.limits).await?;
-    let facts = facts(proxy, &mut request, tenant);
+    let facts = facts(proxy, &mut request, &tenant);
     journal.read(&request, &facts);
 
     // One chain for the whole request: none is decided by half a swap.
     let chain = proxy.policies.chain();
-    admit::admit(proxy, journal, &chain, &facts)?;
+    admit::admit(proxy, journal, &chain, &facts, &tenant)?;
 
     let mut attempts = Attempts::new(proxy.limits.tries_max, request.repeat);
     let mut last_failure = None;

@@ -17,6 +17,7 @@ mod policies;
 mod proxy;
 mod recorder;
 mod reload;
+mod tenants;
 mod traffic;
 mod upstream;
 
@@ -30,4 +31,6 @@ mod tasks;
 mod wire;
 
 pub use config::{Config, ConfigError, Limits};
+pub use tenants::NewKey;
+
 pub use serve::{Bound, Error, check, serve};

@@ -1,6 +1,8 @@
 //! The numbers of `/metrics`: what passes, how fast, and how near each bound is.
 
 mod slots;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -86,12 +88,20 @@ const LATENCY_BUCKETS: [f64; 15] =
 const DECIDE_BUCKETS: [f64; 12] = [5e-7, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3];
 
 /// Makes metrics and registers them; every name begins with `headworks_proxy_`.
-struct Maker(Registry);
+#[derive(Default)]
+struct Maker {
+    registry: Registry,
+    /// What docs/metrics.md must tell of.
+    #[cfg(test)]
+    made: Mutex<Vec<tests::Made>>,
+}
 
 impl Maker {
     fn keep<M: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<M>) -> M {
         let metric = made.expect("the names and labels below are well formed");
-        self.0.register(Box::new(metric.clone())).expect("the names below are all different");
+        #[cfg(test)]
+        self.note(&metric);
+        self.registry.register(Box::new(metric.clone())).expect("the names below are all different");
         metric
     }
 
@@ -123,7 +133,10 @@ impl Maker {
 
 impl Metrics {
     pub fn new() -> Metrics {
-        let make = Maker(Registry::new());
+        Metrics::made_by(&Maker::default())
+    }
+
+    fn made_by(make: &Maker) -> Metrics {
         Metrics {
             requests: make.counters("requests_total", "Requests of the data port by how they ended.", &["outcome"]),
             tokens: make.counters(
@@ -163,8 +176,8 @@ impl Metrics {
             )),
             events_dropped: make
                 .counter("events_dropped_total", "Events that policies were not told for lack of room."),
-            gauges: Gauges::new(&make),
-            registry: make.0,
+            gauges: Gauges::new(make),
+            registry: make.registry.clone(),
         }
     }
 

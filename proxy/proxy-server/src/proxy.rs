@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
 use dispatch::{Attempts, Failure, Hedges, Next, ResumeMode, RetryBudget};
 use http::HeaderName;
 use policy_api::Event;
@@ -13,7 +12,7 @@ use upstream::Upstream;
 
 use crate::base_url::BaseUrl;
 use crate::clock::Clock;
-use crate::config::{Config, Limits, RegionNames, Secret, Tenants};
+use crate::config::{AdminToken, Config, Limits, RegionNames, Secret};
 use crate::decisions::Decisions;
 use crate::discovery::Discoveries;
 use crate::fleet::{Fleet, Looking, Replica};
@@ -25,6 +24,7 @@ use crate::policies::{Policies, Sources};
 use crate::recorder::{Recorder, Recording};
 use crate::reload::Reloads;
 use crate::tasks::{Stopping, Tasks};
+use crate::tenants::Register;
 use crate::traffic::Traffic;
 use crate::upstream::Probe;
 
@@ -35,11 +35,11 @@ const PULLS_MAX: usize = 4;
 pub(crate) struct Proxy {
     pub region: String,
     pub data_url: BaseUrl,
-    pub admin_token: Option<Secret>,
+    pub admin_tokens: Vec<AdminToken>,
     pub policy_headers: Vec<HeaderName>,
     /// Opens the registration of replicas and nothing else.
     pub register_token: Option<Secret>,
-    pub tenants: ArcSwap<Tenants>,
+    pub tenants: Arc<Register>,
     /// Which streams go on at another replica.
     pub resume: ResumeMode,
     pub limits: LiveLimits,
@@ -87,9 +87,9 @@ pub(crate) struct Proxy {
 pub(crate) struct Parts {
     pub region: String,
     pub data_url: BaseUrl,
-    pub admin_token: Option<Secret>,
+    pub admin_tokens: Vec<AdminToken>,
     pub policy_headers: Vec<HeaderName>,
-    pub tenants: Tenants,
+    pub tenants: Arc<Register>,
     pub resume: ResumeMode,
     pub limits: Limits,
     pub clock: Clock,
@@ -118,7 +118,7 @@ impl Proxy {
         let Parts {
             region,
             data_url,
-            admin_token,
+            admin_tokens,
             policy_headers,
             tenants,
             resume,
@@ -137,10 +137,10 @@ impl Proxy {
         Proxy {
             region,
             data_url,
-            admin_token,
+            admin_tokens,
             policy_headers,
             register_token: config.register_token.clone(),
-            tenants: ArcSwap::from_pointee(tenants),
+            tenants,
             region_names: RegionNames::of(&config.region, &config.regions),
             discoveries: Discoveries::default(),
             reloads: Reloads::new(config),

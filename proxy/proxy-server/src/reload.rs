@@ -115,11 +115,11 @@ impl Proxy {
         let mut needs_restart = old.differs_for_good(&new);
         needs_restart.extend(fixed.iter().map(|key| format!("limits.{key}")));
         self.limits.set(limits);
-        if old.tenants != new.tenants {
-            self.tenants.store(Arc::new(new.tenants.clone()));
-        }
         let refused = self.sync_replicas(&Source::Config, &new.replicas);
         let mut errors: Vec<String> = refused.iter().map(JoinError::to_string).collect();
+        if old.tenancy.own != new.tenancy.own {
+            errors.extend(self.tenants.replace_own(new.tenancy.own.clone()).err());
+        }
         self.discoveries.set(self, &new.discoveries);
         errors.extend(self.reload_policies(old, &new).await);
         *lock(&self.reloads.in_force) = Arc::new(new);

@@ -27,6 +27,7 @@ use crate::proxy::{Parts, Proxy};
 use crate::recorder::{self, Recorder};
 use crate::reload::{reload_on_hangup, watch_config};
 use crate::tasks::Tasks;
+use crate::tenants::{self, Register};
 
 /// How long background tasks get to end once the connections have.
 const TASKS_END_MAX: Duration = Duration::from_secs(1);
@@ -59,6 +60,9 @@ pub enum Error {
     /// A configured policy cannot be used.
     #[error("policy: {0}")]
     Policy(String),
+    /// The tenants, or what their tokens are signed with, cannot be read.
+    #[error("{0}")]
+    Tenants(String),
 }
 
 /// Reads what a configuration names, as a start would: the certificate and the policies. Blocking.
@@ -69,6 +73,7 @@ pub fn check(config: &Config) -> Result<(), Error> {
     let (limits, recorder) = (&config.limits, Arc::new(Recorder::new(1)));
     let loaded = Policies::start(&config.policies, &sources, limits, cache, clock, &metrics, recorder, rand::random());
     loaded.map_err(|error| Error::Policy(error.to_string()))?;
+    Register::open(config.tenancy.clone()).map_err(Error::Tenants)?;
     watched(config.watch.as_deref()).map(drop)
 }
 
@@ -117,6 +122,10 @@ pub async fn serve(
     futures_util::future::join(ports, stop).await;
     // After the last request, so that the recording has it; the writer ends with it.
     proxy.recorder.close().await;
+    let tenants = proxy.tenants.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || tenants.write_used()).await {
+        tracing::error!(%error, "writing what tenants have used broke");
+    }
     tasks.end(TASKS_END_MAX).await;
     Ok(())
 }
@@ -138,11 +147,11 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<
     let Config {
         region,
         data_url,
-        admin_token,
+        admin_tokens,
         policies,
         policy_headers,
         policy_cache_folder,
-        tenants,
+        tenancy,
         resume,
         limits,
         recording,
@@ -150,19 +159,21 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<
     } = config;
     let recorder = Arc::new(Recorder::new(limits.recording_queue_max));
     let (from, to) = (sources.clone(), recorder.clone());
-    let (policies, metrics, limits) = tokio::task::spawn_blocking(move || {
+    let (policies, tenants, metrics, limits) = tokio::task::spawn_blocking(move || {
+        let tenants = Register::open(tenancy);
         let cache = policy_cache_folder.as_deref();
         let policies = Policies::start(&policies, &from, &limits, cache, clock, &metrics, to, rand::random());
-        (policies, metrics, limits)
+        (policies, tenants, metrics, limits)
     })
     .await
     .map_err(|error| Error::Policy(error.to_string()))?;
     let policies = Arc::new(policies.map_err(|error| Error::Policy(error.to_string()))?);
+    let tenants = Arc::new(tenants.map_err(Error::Tenants)?);
     let (observer, events) = Observer::new(limits.events_max, metrics.events_dropped.clone());
     let parts = Parts {
         region,
         data_url: data_url.unwrap_or_else(|| BaseUrl::of(bound.data)),
-        admin_token,
+        admin_tokens,
         policy_headers,
         tenants,
         resume,
@@ -191,6 +202,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<
     for peer in &proxy.fleet.peers {
         tasks.spawn(format!("poll region {}", peer.name), poll_peer(proxy.clone(), peer.clone()));
     }
+    tasks.spawn("keep tenants", tenants::keep(proxy.tenants.clone(), clock));
     tasks.spawn("observe", observe(proxy.clone(), events));
     tasks.spawn_to_end("recorder", recorder::write(recorder));
     tasks.spawn("watch policies", watch(proxy.policies.clone()));

@@ -129,8 +129,7 @@ fn fact_words(look: Look, facts: &RequestFacts, has_prompt: bool) -> Option<Stri
         Look::Hop => facts.hop.to_string(),
         Look::PromptBytes => facts.prompt.len().to_string(),
         Look::Prompt if has_prompt => {
-            let shown = &facts.prompt[..facts.prompt.len().min(PROMPT_BYTES_SHOWN)];
-            format!("{:?}", String::from_utf8_lossy(shown))
+            format!("{:?}", String::from_utf8_lossy(&facts.prompt.range(0, PROMPT_BYTES_SHOWN)))
         }
         Look::Tokens if has_prompt => format!("{} ids", facts.tokens.len()),
         Look::Prompt | Look::Tokens => not_recorded(),

@@ -59,7 +59,7 @@ pub fn hashed_requests(prompts: u64) -> Vec<Arc<RequestFacts>> {
         let shared = chain(id % FAMILIES + 1).take(SHARED_BLOCKS);
         let own = chain(FAMILIES + 1 + id).take(PROMPT_BLOCKS - SHARED_BLOCKS);
         let block_hashes = OnceLock::from(shared.chain(own).collect::<Vec<u64>>());
-        Arc::new(RequestFacts { id, prompt: text.clone(), block_hashes, ..RequestFacts::default() })
+        Arc::new(RequestFacts { id, prompt: text.clone().into(), block_hashes, ..RequestFacts::default() })
     };
     (0..prompts).map(request).collect()
 }
@@ -71,7 +71,7 @@ pub fn prompts(count: u64) -> Vec<Bytes> {
 
 /// A request that nobody has looked at yet.
 pub fn fresh_request(id: u64, prompt: &Bytes) -> Arc<RequestFacts> {
-    Arc::new(RequestFacts { id, prompt: prompt.clone(), ..RequestFacts::default() })
+    Arc::new(RequestFacts { id, prompt: prompt.clone().into(), ..RequestFacts::default() })
 }
 
 fn prompt(id: u64) -> Bytes {

@@ -26,7 +26,7 @@ fn every_metric_is_documented() {
     let engine = engine(&[]);
     let proxy = proxy(&[&engine.url], "least-load", "");
     check(&format!("{}/metrics", engine.url), "headworks_engine_", include_str!("../../../../docs/engine.md"));
-    check(&format!("{}/metrics", proxy.admin), "headworks_proxy_", include_str!("../../../../docs/proxy.md"));
+    check(&format!("{}/metrics", proxy.admin), "headworks_proxy_", include_str!("../../../../docs/metrics.md"));
 }
 
 #[test]
@@ -45,6 +45,8 @@ fn the_documented_configuration_is_sound() {
     for pem in ["cert.pem", "key.pem"] {
         std::fs::copy(Path::new(TLS).join(pem), dir.path().join("tls").join(pem)).unwrap();
     }
+    let keys = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    std::fs::write(dir.path().join("tls/jwks.json"), keys).unwrap();
     let output = headworks()
         .args(["proxy", "--check", "--config"])
         .arg(&file)

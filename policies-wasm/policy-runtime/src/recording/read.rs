@@ -246,7 +246,7 @@ fn facts_of(line: FactsLine, zeros: &mut Bytes) -> RequestFacts {
         output_tokens_max: line.output_tokens_max,
         stream: line.stream,
         hop: line.hop,
-        prompt: line.prompt.map_or_else(|| zeros.slice(..line.prompt_bytes), Bytes::from),
+        prompt: line.prompt.map_or_else(|| zeros.slice(..line.prompt_bytes), Bytes::from).into(),
         tokens: line.tokens.unwrap_or_else(|| vec![0; line.tokens_count]),
         headers: line.headers,
         block_hashes: line.block_hashes.into(),

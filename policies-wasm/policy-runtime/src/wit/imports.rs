@@ -202,10 +202,7 @@ impl request::HostRequest for State {
 
     fn prompt(&mut self, _: Resource<RequestHandle>, offset: u32, bytes_max: u32) -> Vec<u8> {
         self.look(Look::Prompt);
-        let prompt = &self.call.facts.prompt;
-        let start = (offset as usize).min(prompt.len());
-        let end = start.saturating_add(bytes_max as usize).min(prompt.len());
-        prompt[start..end].to_vec()
+        self.call.facts.prompt.range(offset as usize, bytes_max as usize)
     }
 
     fn tokens(&mut self, _: Resource<RequestHandle>) -> Vec<u32> {

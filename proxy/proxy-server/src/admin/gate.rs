@@ -1,4 +1,4 @@
-//! Lets in who has the admin token, where one is configured; and no page of another site to change anything.
+//! Lets in who has an admin token whose role suffices, where any is configured; and no page of another site to change anything.
 
 use std::sync::Arc;
 
@@ -12,19 +12,28 @@ use openai_api::ErrorBody;
 use sha2::{Digest, Sha256};
 
 use crate::admin::error;
+use crate::config::{AdminToken, Role};
 use crate::proxy::Proxy;
 
-pub(super) async fn gate(State(proxy): State<Arc<Proxy>>, request: Request, next: Next) -> Response {
+/// Who changes policies, in their history.
+const USER: &str = "x-headworks-user";
+
+pub(super) async fn gate(State(proxy): State<Arc<Proxy>>, mut request: Request, next: Next) -> Response {
     if changes(&request) && is_of_another_site(&request) {
         return foreign();
     }
-    let may = match &proxy.admin_token {
-        None => true,
-        Some(token) => bearer(request.headers()).is_some_and(|given| equal(given, &token.0)),
-    };
-    match may {
-        true => next.run(request).await,
-        false => refused(),
+    if proxy.admin_tokens.is_empty() {
+        return next.run(request).await;
+    }
+    match token_of(bearer(request.headers()), &proxy.admin_tokens) {
+        None => refused(),
+        Some(token) if token.role == Role::Read && changes(&request) => only_read(),
+        Some(token) => {
+            if let (false, Ok(user)) = (request.headers().contains_key(USER), HeaderValue::try_from(&token.name)) {
+                request.headers_mut().insert(USER, user);
+            }
+            next.run(request).await
+        }
     }
 }
 
@@ -32,7 +41,7 @@ pub(super) async fn gate(State(proxy): State<Arc<Proxy>>, request: Request, next
 pub(super) async fn gate_of_joining(State(proxy): State<Arc<Proxy>>, request: Request, next: Next) -> Response {
     let wanted = proxy.register_token.as_ref();
     let given = bearer(request.headers());
-    let may = wanted.zip(given).is_some_and(|(wanted, given)| equal(given, &wanted.0));
+    let may = wanted.zip(given).is_some_and(|(wanted, given)| equal(&Sha256::digest(given), &Sha256::digest(&wanted.0)));
     match may && !is_of_another_site(&request) {
         true => next.run(request).await,
         false => gate(State(proxy), request, next).await,
@@ -63,12 +72,18 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-/// Compares in a time that does not depend on where two tokens differ: their digests differ everywhere.
-fn equal(given: &str, wanted: &str) -> bool {
-    let difference = Sha256::digest(given)
-        .iter()
-        .zip(Sha256::digest(wanted).iter())
-        .fold(0, |difference, (one, other)| difference | (one ^ other));
+/// The token that was given. All are looked at, whichever it is.
+fn token_of<'a>(given: Option<&str>, tokens: &'a [AdminToken]) -> Option<&'a AdminToken> {
+    let given = Sha256::digest(given?);
+    tokens.iter().fold(None, |found, token| match equal(&given, &token.sha256) {
+        true => found.or(Some(token)),
+        false => found,
+    })
+}
+
+/// Compares in a time that does not depend on where two digests differ.
+fn equal(given: &[u8], wanted: &[u8]) -> bool {
+    let difference = given.iter().zip(wanted).fold(0, |difference, (one, other)| difference | (one ^ other));
     std::hint::black_box(difference) == 0
 }
 
@@ -76,6 +91,11 @@ fn foreign() -> Response {
     let message =
         "a page of another site may not change anything here; use the dashboard, or a client that is no browser";
     error(StatusCode::FORBIDDEN, ErrorBody::invalid_request(message).code("cross_site"))
+}
+
+fn only_read() -> Response {
+    let message = "this admin token may read only; what changes something wants one with the role `operate`";
+    error(StatusCode::FORBIDDEN, ErrorBody::of("permission_error", message).code("role_insufficient"))
 }
 
 fn refused() -> Response {
@@ -91,10 +111,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_same_token_is_equal() {
-        assert!(equal("secret", "secret"));
-        assert!(!equal("secret", "secret2"));
-        assert!(!equal("", "secret"));
+    fn a_token_has_its_role_and_another_none() {
+        let token =
+            |token: &str, role| AdminToken { name: token.to_owned(), sha256: Sha256::digest(token).into(), role };
+        let tokens = [token("secret", Role::Operate), token("watch", Role::Read)];
+        let role = |given| token_of(given, &tokens).map(|token| token.role);
+        assert_eq!(role(Some("secret")), Some(Role::Operate));
+        assert_eq!(role(Some("watch")), Some(Role::Read));
+        assert_eq!(role(Some("secret2")), None);
+        assert_eq!(role(Some("")), None);
+        assert_eq!(role(None), None);
     }
 
     #[test]

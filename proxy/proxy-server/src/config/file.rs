@@ -10,12 +10,14 @@ use policy_api::RegionId;
 use serde::Deserialize;
 
 use crate::base_url::BaseUrl;
+use crate::config::admin::AdminFile;
 use crate::config::discovery::{self, DiscoveryFile};
 use crate::config::oci::OciFile;
 use crate::config::policies::{self, PoliciesFile, PolicyFile};
 use crate::config::signing::SigningFile;
-use crate::config::tenants::TenantFile;
-use crate::config::{Config, Limits, Region, RegionNames, ReplicaKind, Secret, Template, Tenants, TlsFiles};
+use crate::config::tenants::{TenantFile, TenantsFile};
+use crate::config::tokens::JwtFile;
+use crate::config::{Config, Limits, Region, RegionNames, ReplicaKind, Secret, Template, TlsFiles};
 use crate::recorder::Recording;
 
 #[derive(Deserialize)]
@@ -41,6 +43,9 @@ pub(super) struct ConfigFile {
     all_policies: PoliciesFile,
     #[serde(default, rename = "tenant")]
     tenants: Vec<TenantFile>,
+    #[serde(default, rename = "tenants")]
+    all_tenants: TenantsFile,
+    jwt: Option<JwtFile>,
     #[serde(default)]
     oci: OciFile,
     #[serde(default)]
@@ -51,15 +56,6 @@ pub(super) struct ConfigFile {
     resume: ResumeFile,
     telemetry: Option<TelemetryFile>,
     recording: Option<RecordingFile>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AdminFile {
-    listen: SocketAddr,
-    token_env: Option<String>,
-    token_file: Option<PathBuf>,
-    register_token_env: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -145,9 +141,16 @@ fn all() -> f64 {
 }
 
 /// A key and what is wrong with it.
-pub(super) struct Wrong {
+#[derive(Debug)]
+pub(crate) struct Wrong {
     pub key: String,
     pub message: String,
+}
+
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}` {}", self.key, self.message)
+    }
 }
 
 pub(super) fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, Wrong> {
@@ -179,6 +182,8 @@ impl ConfigFile {
             policies,
             all_policies: PoliciesFile { watch },
             tenants,
+            all_tenants,
+            jwt,
             oci,
             signing,
             limits,
@@ -204,7 +209,7 @@ impl ConfigFile {
             data_listen: listen,
             data_url,
             admin_listen: admin.listen,
-            admin_token: admin.check(folder, environment)?,
+            admin_tokens: admin.check(folder, environment)?,
             tls: tls.map(|TlsFile { cert, key }| TlsFiles { cert: folder.join(cert), key: folder.join(key) }),
             register_token,
             replicas: names.check_all(replicas, &Template::default())?,
@@ -213,7 +218,7 @@ impl ConfigFile {
             watch: watch.map(|watched| folder.join(watched)),
             policy_headers: check_headers(policy_headers)?,
             policy_cache_folder: policy_cache_folder.map(|path| folder.join(path)),
-            tenants: Tenants::of(tenants)?,
+            tenancy: all_tenants.check(tenants, jwt.map(|jwt| jwt.check(folder)).transpose()?, folder)?,
             oci: oci.check(limits.pull_ms_max, environment)?,
             signing: signing.check()?,
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
@@ -241,42 +246,10 @@ pub(super) fn check_name(key: &str, name: &str) -> Result<(), Wrong> {
     }
 }
 
-impl AdminFile {
-    fn register_token(&self, environment: Environment<'_>) -> Result<Option<Secret>, Wrong> {
-        let name = self.register_token_env.as_ref();
-        name.map(|name| token_from(name, "admin.register_token_env", environment)).transpose()
-    }
-
-    fn check(self, folder: &Path, environment: Environment<'_>) -> Result<Option<Secret>, Wrong> {
-        let AdminFile { listen, token_env, token_file, register_token_env: _ } = self;
-        match (token_env, token_file) {
-            (Some(_), Some(_)) => wrong("admin.token_file", "and `admin.token_env` are both set; keep one"),
-            (Some(name), None) => token_from(&name, "admin.token_env", environment).map(Some),
-            (None, Some(file)) => token_in(&folder.join(file)).map(Some),
-            (None, None) if listen.ip().is_loopback() => Ok(None),
-            (None, None) => wrong(
-                "admin.listen",
-                format!(
-                    "is {listen}, which other machines can reach: set `admin.token_env` to the name of an environment \
-                     variable that holds a token (or `admin.token_file`), or listen on 127.0.0.1"
-                ),
-            ),
-        }
-    }
-}
-
 pub(super) fn token_from(name: &str, key: &str, environment: Environment<'_>) -> Result<Secret, Wrong> {
     match environment(name) {
         Some(token) if !token.trim().is_empty() => Ok(Secret(token.trim().to_owned())),
         _ => wrong(key, format!("names the environment variable {name}, which is not set; export it with a token")),
-    }
-}
-
-fn token_in(path: &Path) -> Result<Secret, Wrong> {
-    match std::fs::read_to_string(path) {
-        Ok(token) if !token.trim().is_empty() => Ok(Secret(token.trim().to_owned())),
-        Ok(_) => wrong("admin.token_file", format!("names {}, which is empty", path.display())),
-        Err(error) => wrong("admin.token_file", format!("names {}, which cannot be read: {error}", path.display())),
     }
 }
 

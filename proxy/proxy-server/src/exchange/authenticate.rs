@@ -1,22 +1,34 @@
-//! Says who asks: whose key the request carries.
+//! Says who asks: whose key or token the request carries.
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName};
 
-use crate::config::{Tenant, Tenants};
+use crate::config::Tenant;
 use crate::exchange::Refusal;
+use crate::tenants::{Register, Tokens};
 
 /// Where Anthropic's clients put the key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// The tenant whose key it is. Where no tenants are configured everybody is the same one, and a client's key is the
-/// replica's to judge.
-pub(crate) fn authenticate(tenants: &Tenants, headers: &HeaderMap) -> Result<Tenant, Refusal> {
-    if !tenants.are_configured() {
-        return Ok(Tenants::anonymous());
+/// The tenant whose key or token it is. Where neither is configured everybody is the same one, and a client's key is
+/// the replica's to judge.
+pub(crate) fn authenticate(register: &Register, headers: &HeaderMap, now_unix_ms: u64) -> Result<Tenant, Refusal> {
+    if !register.are_configured() {
+        return Ok(Tenant::anonymous());
     }
-    let key = key_of(headers).ok_or(Refusal::NoKey)?;
-    tenants.of_key(key).cloned().ok_or(Refusal::UnknownKey)
+    let given = key_of(headers).ok_or(Refusal::NoKey)?;
+    let tenants = register.now();
+    match &register.tokens {
+        Some(tokens) if Tokens::is_one(given) => {
+            let name = tokens.tenant(given, now_unix_ms / 1000).map_err(Refusal::BadToken)?;
+            match tenants.named(&name) {
+                Some(tenant) => Ok(tenant.clone()),
+                None if tokens.rules.any_tenant => Ok(Tenant::plain(&name)),
+                None => Err(Refusal::UnknownKey),
+            }
+        }
+        _ => tenants.of_key(given).cloned().ok_or(Refusal::UnknownKey),
+    }
 }
 
 /// Takes out the key that was judged here: replicas have no use for it, and must not learn it.

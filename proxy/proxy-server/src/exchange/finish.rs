@@ -25,6 +25,7 @@ use crate::exchange::verdict::Verdict;
 use crate::exchange::{ReadRequest, Refusal};
 use crate::fleet::{Replica, Ticket};
 use crate::proxy::Proxy;
+use crate::tenants::Account;
 use crate::traffic::Sample;
 
 /// Faults kept of one request.
@@ -59,6 +60,8 @@ pub(crate) struct Journal {
     /// As events name the request; its notes are those of the policies so far.
     subject: Subject,
     prompt_tokens: u32,
+    /// Of the tenant; `None` before the request counts.
+    account: Option<Arc<Account>>,
     /// What policies set of the answer's headers.
     headers: Vec<(String, String)>,
     /// What admit hooks hold until the request ends.
@@ -120,6 +123,7 @@ impl Journal {
             ran_on: None,
             subject: Subject::default(),
             prompt_tokens: 0,
+            account: None,
             headers: Vec::new(),
             admitted: Holds::default(),
             placed: Holds::default(),
@@ -194,6 +198,11 @@ impl Journal {
         if let Some(temperature) = request.fields.temperature {
             span.set(names::REQUEST_TEMPERATURE, temperature);
         }
+    }
+
+    /// Takes note of the account that pays.
+    pub fn is_charged_to(&mut self, account: Arc<Account>) {
+        self.account = Some(account);
     }
 
     /// Takes note of an admission; what the admit hooks hold is held until the request ends.
@@ -390,7 +399,7 @@ impl Journal {
         }
         let outcome = if refusal.is_failure() { Outcome::Failed } else { Outcome::Refused };
         self.close(outcome, Some(status), None);
-        let mut answer = refusal.answer();
+        let mut answer = refusal.answer_at(self.endpoint());
         answer.headers_mut().insert(REQUEST_ID, self.request_id.clone());
         self.add_headers(answer.headers_mut());
         answer
@@ -410,6 +419,7 @@ impl Journal {
             (Some(first), Some(last), tokens @ 2..) => Some(since(first, last) / (tokens - 1)),
             _ => None,
         };
+        self.charge(&seen, usage);
         self.tell_policies(outcome, usage);
         self.tell_replica(outcome, tpot);
         self.end_spans(outcome, &seen, usage);
@@ -429,6 +439,17 @@ impl Journal {
         self.room = None;
         (self.admitted, self.placed) = (Holds::default(), Holds::default());
         self.let_go();
+    }
+
+    /// Of an answer that does not tell, the prompt's tokens are estimated.
+    fn charge(&self, seen: &Seen, usage: Usage) {
+        let Some(account) = &self.account else { return };
+        let prompt_tokens = match seen.usage {
+            Some(usage) => usage.prompt_tokens,
+            None if seen.outputs > 0 => self.prompt_tokens,
+            None => 0,
+        };
+        account.end(u64::from(prompt_tokens) + u64::from(usage.output_tokens), self.proxy.clock.now_unix_ms());
     }
 
     fn tell_policies(&self, outcome: Outcome, usage: Usage) {
@@ -465,7 +486,7 @@ impl Journal {
         }
         if let Some(usage) = seen.usage {
             self.span.set(names::INPUT_TOKENS, i64::from(usage.prompt_tokens));
-            self.span.set(names::CACHED_TOKENS, i64::from(usage.cached_tokens()));
+            self.span.set(names::CACHED_TOKENS, i64::from(usage.cached_tokens));
         }
         self.span.set(names::OUTPUT_TOKENS, i64::from(usage.output_tokens));
         if outcome == Outcome::Cancelled {
@@ -542,7 +563,7 @@ impl Journal {
 fn usage_of(seen: &Seen) -> Usage {
     Usage {
         prompt_tokens: seen.usage.map_or(0, |usage| usage.prompt_tokens),
-        cached_tokens: seen.usage.map_or(0, |usage| usage.cached_tokens()),
+        cached_tokens: seen.usage.map_or(0, |usage| usage.cached_tokens),
         output_tokens: seen.output_tokens().unwrap_or(0),
     }
 }

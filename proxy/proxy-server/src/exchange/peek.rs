@@ -24,7 +24,7 @@ pub(crate) struct Seen {
     pub finish_reason: Option<String>,
     pub id: Option<String>,
     pub model: Option<String>,
-    /// `[DONE]` has passed.
+    /// `[DONE]`, or an event that says as much, has passed.
     pub done: bool,
     /// The replica told of an error in the stream.
     pub error: bool,
@@ -170,22 +170,23 @@ fn event_line(line: &[u8], seen: &mut Seen, now: Instant) {
         seen.last_output = Some(now);
     }
     seen.error |= fields.is_error();
+    seen.done |= fields.is_last();
     seen.take(&fields);
 }
 
 impl Seen {
     fn take(&mut self, fields: &AnswerFields<'_>) {
-        if let Some(usage) = fields.usage {
-            self.usage = Some(usage);
+        if let Some(usage) = fields.usage() {
+            self.usage = Some(usage.or_earlier(self.usage));
         }
         if let (None, Some(reason)) = (&self.finish_reason, fields.finish_reason()) {
             self.finish_reason = Some(reason.to_owned());
         }
-        if let (None, Some(id)) = (&self.id, &fields.id) {
-            self.id = Some(id.clone().into_owned());
+        if let (None, Some(id)) = (&self.id, fields.id()) {
+            self.id = Some(id.to_owned());
         }
-        if let (None, Some(model)) = (&self.model, &fields.model) {
-            self.model = Some(model.clone().into_owned());
+        if let (None, Some(model)) = (&self.model, fields.model()) {
+            self.model = Some(model.to_owned());
         }
     }
 

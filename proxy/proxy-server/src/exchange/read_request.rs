@@ -17,6 +17,8 @@ use crate::exchange::Refusal;
 use crate::exchange::hops::count_of_clients;
 use crate::wire::{RequestFields, read_request_fields};
 
+pub(crate) use crate::wire::Endpoint;
+
 /// A client that has begun to send too much rarely reads an answer before it has sent all, so we take in this many
 /// times the bound before we answer and close.
 const DRAIN_TIMES: usize = 8;
@@ -30,37 +32,6 @@ pub(crate) struct ReadRequest {
     pub endpoint: Endpoint,
     pub fields: RequestFields,
     pub repeat: Repeat,
-}
-
-/// What is asked of the data port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
-    Chat,
-    Completions,
-    Embeddings,
-    /// Any other path below `/v1/`; relayed as it is.
-    Other,
-}
-
-impl Endpoint {
-    pub fn of(path: &str) -> Endpoint {
-        match path {
-            "/v1/chat/completions" => Endpoint::Chat,
-            "/v1/completions" => Endpoint::Completions,
-            "/v1/embeddings" => Endpoint::Embeddings,
-            _ => Endpoint::Other,
-        }
-    }
-
-    /// `gen_ai.operation.name`, and the span's name.
-    pub fn operation(self) -> &'static str {
-        match self {
-            Endpoint::Chat => "chat",
-            Endpoint::Completions => "text_completion",
-            Endpoint::Embeddings => "embeddings",
-            Endpoint::Other => "request",
-        }
-    }
 }
 
 pub(crate) async fn read_request(request: Request<Incoming>, limits: &Limits) -> Result<ReadRequest, Refusal> {
@@ -78,13 +49,14 @@ pub(crate) async fn read_request(request: Request<Incoming>, limits: &Limits) ->
         Ok(body) => body?,
         Err(_) => return Err(Refusal::BodyTooSlow { body_ms_max: limits.body_ms_max }),
     };
-    let fields = match (endpoint, read_request_fields(&body)) {
+    let fields = match (endpoint, read_request_fields(&body, endpoint)) {
         (_, Ok(fields)) => fields,
         // What the body of an unknown endpoint means is the replica's to say.
         (Endpoint::Other, Err(_)) => RequestFields::default(),
         (_, Err(bad)) => return Err(Refusal::BadBody(bad)),
     };
-    let harmless = endpoint != Endpoint::Other || head.method.is_safe();
+    // A replica may store responses, and then a second one is one too many.
+    let harmless = !matches!(endpoint, Endpoint::Other | Endpoint::Responses) || head.method.is_safe();
     Ok(ReadRequest {
         repeat: if harmless { Repeat::Harmless } else { Repeat::OnlyUnseen },
         path: head.uri.into_parts().path_and_query.unwrap_or(PathAndQuery::from_static("/")),

@@ -11,7 +11,8 @@ use upstream::Incoming;
 
 use crate::base_url::PATH_BYTES_MAX;
 use crate::exchange::ClientBody;
-use crate::wire::{BadBody, NAME_BYTES_MAX, cut};
+use crate::tenants::{BadToken, Spent};
+use crate::wire::{BadBody, Endpoint, NAME_BYTES_MAX, cut};
 
 /// A request that is not served, and whose fault that is.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) enum Refusal {
     // The client's.
     NoKey,
     UnknownKey,
+    BadToken(BadToken),
+    Spent(Spent),
     BadBody(BadBody),
     BodyTooLarge {
         body_bytes_max: usize,
@@ -72,7 +75,8 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
-            Refusal::NoKey | Refusal::UnknownKey => StatusCode::UNAUTHORIZED,
+            Refusal::NoKey | Refusal::UnknownKey | Refusal::BadToken(_) => StatusCode::UNAUTHORIZED,
+            Refusal::Spent(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::BadBody(_) | Refusal::ClientBroke(_) | Refusal::DotSegments | Refusal::BadTimeout => {
                 StatusCode::BAD_REQUEST
             }
@@ -109,6 +113,9 @@ impl Refusal {
         match self {
             Refusal::NoKey => "missing_api_key",
             Refusal::UnknownKey => "invalid_api_key",
+            Refusal::BadToken(_) => "invalid_token",
+            Refusal::Spent(Spent { resets_in_ms: Some(_), .. }) => "budget_exceeded",
+            Refusal::Spent(_) => "insufficient_quota",
             Refusal::BadBody(_) => "bad_body",
             Refusal::BodyTooLarge { .. } => "body_too_large",
             Refusal::BodyTooSlow { .. } => "body_too_slow",
@@ -142,7 +149,7 @@ impl Refusal {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         match self {
-            Refusal::NoKey | Refusal::UnknownKey => {
+            Refusal::NoKey | Refusal::UnknownKey | Refusal::BadToken(_) => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
             }
             Refusal::WrongMethod { .. } => headers.insert(ALLOW, HeaderValue::from_static("POST")),
@@ -155,9 +162,19 @@ impl Refusal {
         answer
     }
 
+    /// The same in the words of this endpoint's clients.
+    pub fn answer_at(&self, endpoint: Endpoint) -> Response<ClientBody> {
+        let mut answer = self.answer();
+        if endpoint == Endpoint::Messages {
+            *answer.body_mut() = ClientBody::whole(in_anthropics_words(self.status(), &self.body()));
+        }
+        answer
+    }
+
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Refusal::Denied(denial) => denial.retry_after_ms.map(|ms| u64::from(ms).div_ceil(1000)),
+            Refusal::Spent(spent) => spent.resets_in_ms.map(|ms| ms.div_ceil(1000)),
             Refusal::QueueFull { retry_after_s, .. } | Refusal::HeldTooLong { retry_after_s, .. } => {
                 Some(*retry_after_s)
             }
@@ -177,6 +194,10 @@ impl Refusal {
             Refusal::UnknownKey => {
                 ErrorBody::of("authentication_error", "the API key is not known here; check it").code(code)
             }
+            Refusal::BadToken(BadToken(why)) => {
+                ErrorBody::of("authentication_error", format!("the token does not count: {why}")).code(code)
+            }
+            Refusal::Spent(spent) => ErrorBody::of("rate_limit_error", spent.to_string()).code(code),
             Refusal::BadBody(bad) => bad_body(bad),
             Refusal::BodyTooLarge { body_bytes_max } => ErrorBody::invalid_request(format!(
                 "the request's body is larger than {body_bytes_max} bytes; send less"
@@ -278,9 +299,30 @@ fn denied(denial: &Denial) -> ErrorBody {
     })
 }
 
+/// `{"type":"error","error":{"type","message"}}`, and the types that Anthropic's clients know.
+fn in_anthropics_words(status: StatusCode, body: &ErrorBody) -> String {
+    let kind = match status.as_u16() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 => "overloaded_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
+    };
+    serde_json::json!({"type": "error", "error": {"type": kind, "message": body.error.message}}).to_string()
+}
+
 /// One stream event that tells of an error after the stream had begun.
-pub(crate) fn error_event(message: &str, code: &str) -> Bytes {
-    format!("data: {}\n\n", ErrorBody::server(message).code(code).to_json()).into()
+pub(crate) fn error_event(endpoint: Endpoint, message: &str, code: &str) -> Bytes {
+    let body = ErrorBody::server(message).code(code);
+    match endpoint {
+        Endpoint::Messages => {
+            format!("event: error\ndata: {}\n\n", in_anthropics_words(StatusCode::BAD_GATEWAY, &body)).into()
+        }
+        _ => format!("data: {}\n\n", body.to_json()).into(),
+    }
 }
 
 /// What a client is told whose request took longer than it gave it.

@@ -113,7 +113,7 @@ fn peek_for(headers: &HeaderMap, bytes_max: usize) -> Peek {
 
 fn end_of(head: &response::Parts, endpoint: Endpoint) -> End {
     let response::Parts { status, headers, .. } = head;
-    let says_done = matches!(endpoint, Endpoint::Chat | Endpoint::Completions)
+    let says_done = endpoint.says_done()
         && status.is_success()
         && is_of(headers, EVENTS)
         && !headers.contains_key(CONTENT_ENCODING);
@@ -351,7 +351,9 @@ impl Relay {
         match self.peek.before_own_event() {
             Some(before) if self.end != End::Length => {
                 let mut event = before.as_bytes().to_vec();
-                event.extend_from_slice(&error_event(message, code));
+                // A stream that goes on elsewhere, and is without its books, has OpenAI's shape.
+                let endpoint = self.journal.as_ref().map_or(Endpoint::Other, Journal::endpoint);
+                event.extend_from_slice(&error_event(endpoint, message, code));
                 Ok(Frame::data(event.into()))
             }
             _ => Err(BrokeOff),

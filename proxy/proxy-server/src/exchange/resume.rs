@@ -72,7 +72,7 @@ fn form_of(request: &ReadRequest) -> Option<Form> {
         _ if !request.fields.stream => None,
         Endpoint::Chat => Some(Form::Chat),
         Endpoint::Completions => Some(Form::Completion),
-        Endpoint::Embeddings | Endpoint::Other => None,
+        Endpoint::Embeddings | Endpoint::Responses | Endpoint::Messages | Endpoint::Rerank | Endpoint::Other => None,
     }
 }
 

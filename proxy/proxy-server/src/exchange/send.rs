@@ -197,7 +197,7 @@ fn onward_request(
     let base = match placed {
         Placed::Replica(replica) => {
             // Where tenants' keys are judged here, a replica never gets them.
-            if proxy.tenants.load().are_configured() {
+            if proxy.tenants.are_configured() {
                 forget_key(&mut headers);
             }
             &replica.url

@@ -1,12 +1,16 @@
 //! What the proxy must know of a request's body: who is asked for what, and the text of the prompt.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use policy_api::Prompt;
 
 use crate::wire::NAME_BYTES_MAX;
+use crate::wire::endpoint::{Endpoint, PARTS};
+use crate::wire::scan::{Kind, NotJson, Raw, Scalar, Scanner};
+
+/// Pieces of a prompt that are kept apart; of more, one text is made.
+const PIECES_MAX: usize = 256;
 
 /// The fields of a request that the proxy reads. A field with a value of another type counts as absent: what it means
 /// is the replica's to say. Only `model` must be a string, for the proxy itself goes by it.
@@ -19,8 +23,8 @@ pub(crate) struct RequestFields {
     pub temperature: Option<f64>,
     /// What ties the turns of a conversation together.
     pub session: Option<String>,
-    /// The prompt's text: all messages' contents in order, or the prompt, or the input.
-    pub prompt: Bytes,
+    /// The prompt's text: all messages' contents in order, or the prompt, or the input; system words before them.
+    pub prompt: Prompt,
     /// Token ids, where the prompt is given as such.
     pub tokens: Vec<u32>,
 }
@@ -36,288 +40,186 @@ pub(crate) enum BadBody {
 }
 
 /// Reads a body in one pass.
-pub(crate) fn read_request_fields(body: &Bytes) -> Result<RequestFields, BadBody> {
-    let text = std::str::from_utf8(body).map_err(|error| BadBody::NotUtf8 { at: error.valid_up_to() })?;
-    let mut reader = serde_json::Deserializer::from_str(text);
+pub(crate) fn read_request_fields(body: &Bytes, endpoint: Endpoint) -> Result<RequestFields, BadBody> {
+    let text = simdutf8::basic::from_utf8(body).map_err(|_| BadBody::NotUtf8 { at: valid_up_to(body) })?;
     let mut found = Found::default();
-    let read = reader.deserialize_map(BodyVisitor(&mut found)).and_then(|()| reader.end());
-    match read {
-        Ok(()) if found.bad_model => Err(BadBody::ModelNotAString),
-        Ok(()) if found.model.as_ref().is_some_and(|model| model.len() > NAME_BYTES_MAX) => Err(BadBody::ModelTooLong),
-        Ok(()) => Ok(found.fields(body)),
-        Err(error) if error.is_data() => Err(BadBody::NotAnObject),
-        Err(error) => Err(BadBody::NotJson(error.to_string())),
+    let is_object = walk(text, endpoint, &mut found).map_err(|wrong| BadBody::NotJson(in_words(text, wrong)))?;
+    if !is_object {
+        return Err(BadBody::NotAnObject);
+    }
+    if !matches!(found.model, Scalar::Text(_) | Scalar::Null) {
+        return Err(BadBody::ModelNotAString);
+    }
+    let fields = found.fields(body);
+    match fields.model.as_ref().is_some_and(|model| model.len() > NAME_BYTES_MAX) {
+        true => Err(BadBody::ModelTooLong),
+        false => Ok(fields),
     }
 }
 
-#[derive(Default)]
+/// Only of a body that is known to be wrong: the fast check does not say where.
+fn valid_up_to(body: &[u8]) -> usize {
+    std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len)
+}
+
+fn in_words(text: &str, wrong: NotJson) -> String {
+    let before = &text.as_bytes()[..wrong.at.min(text.len())];
+    let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    format!("{} at line {line} column {}", wrong.why, 1 + wrong.at - line_start)
+}
+
+/// What stands in the body; the last of two equal keys counts, as in the JSON readers behind us.
 struct Found<'a> {
-    model: Option<Cow<'a, str>>,
-    bad_model: bool,
+    model: Scalar<'a>,
     stream: bool,
-    max_tokens: Option<u32>,
-    max_completion_tokens: Option<u32>,
+    /// By how much each key means it: `max_completion_tokens`, `max_output_tokens`, `max_tokens`.
+    output_tokens_max: [Option<u32>; 3],
     temperature: Option<f64>,
-    user: Option<Cow<'a, str>>,
-    cache_key: Option<Cow<'a, str>>,
-    prompt: Prompt<'a>,
+    /// By how well each tells conversations apart: the cache's key, the conversation, the user, the turn before.
+    sessions: [Option<Cow<'a, str>>; 4],
+    parts: [Pieces<'a>; PARTS],
 }
 
-#[derive(Default)]
-struct Prompt<'a> {
-    pieces: Vec<Cow<'a, str>>,
-    tokens: Vec<u32>,
+impl Default for Found<'_> {
+    fn default() -> Self {
+        Found {
+            model: Scalar::Null,
+            stream: false,
+            output_tokens_max: [None; 3],
+            temperature: None,
+            sessions: [const { None }; 4],
+            parts: Default::default(),
+        }
+    }
 }
 
-impl Found<'_> {
+/// Walks the whole text. Says whether it is an object.
+fn walk<'a>(text: &'a str, endpoint: Endpoint, found: &mut Found<'a>) -> Result<bool, NotJson> {
+    let mut scanner = Scanner::new(text);
+    let is_object = scanner.kind()? == Kind::Object;
+    match is_object {
+        true => scanner.object(|scanner, key| found.field(endpoint, scanner, key))?,
+        false => scanner.skip()?,
+    }
+    scanner.end()?;
+    Ok(is_object)
+}
+
+impl<'a> Found<'a> {
+    fn field(&mut self, endpoint: Endpoint, scanner: &mut Scanner<'a>, key: Raw<'a>) -> Result<(), NotJson> {
+        let key = key.text();
+        if let Some(part) = endpoint.part(&key) {
+            let pieces = &mut self.parts[part];
+            *pieces = Pieces::default();
+            return pieces.gather(scanner);
+        }
+        match &*key {
+            "model" => self.model = scanner.scalar()?,
+            "stream" => self.stream = scanner.scalar()?.is_true(),
+            "max_completion_tokens" => self.output_tokens_max[0] = scanner.scalar()?.count(),
+            "max_output_tokens" => self.output_tokens_max[1] = scanner.scalar()?.count(),
+            "max_tokens" => self.output_tokens_max[2] = scanner.scalar()?.count(),
+            "temperature" => self.temperature = scanner.scalar()?.number(),
+            "prompt_cache_key" => self.sessions[0] = scanner.scalar()?.text(),
+            "conversation" => self.sessions[1] = text_or(scanner, "id")?,
+            "user" => self.sessions[2] = scanner.scalar()?.text(),
+            "metadata" if endpoint == Endpoint::Messages => self.sessions[2] = text_or(scanner, "user_id")?,
+            "previous_response_id" => self.sessions[3] = scanner.scalar()?.text(),
+            _ => scanner.skip()?,
+        }
+        Ok(())
+    }
+
     fn fields(self, body: &Bytes) -> RequestFields {
-        let Found { model, stream, max_tokens, max_completion_tokens, temperature, user, cache_key, prompt, .. } = self;
-        let Prompt { pieces, tokens } = prompt;
+        let Found { model, stream, output_tokens_max, temperature, sessions, parts } = self;
+        let (mut pieces, mut tokens) = (Vec::new(), Vec::new());
+        for part in parts {
+            part.end(body, &mut pieces, &mut tokens);
+        }
         RequestFields {
-            model: model.map(Cow::into_owned),
+            model: model.text().map(Cow::into_owned),
             stream,
-            output_tokens_max: max_completion_tokens.or(max_tokens).unwrap_or(0),
+            output_tokens_max: output_tokens_max.into_iter().flatten().next().unwrap_or(0),
             temperature,
-            session: cache_key.or(user).map(Cow::into_owned),
-            prompt: joined(&pieces, body),
+            session: sessions.into_iter().flatten().next().map(Cow::into_owned),
+            prompt: Prompt::of(pieces),
             tokens,
         }
     }
 }
 
-/// One piece that stands in the body as it is needs no copy; escaped or several pieces do.
-fn joined(pieces: &[Cow<'_, str>], body: &Bytes) -> Bytes {
-    match pieces {
-        [] => Bytes::new(),
-        [Cow::Borrowed(piece)] => body.slice_ref(piece.as_bytes()),
-        _ => pieces.concat().into(),
+/// A text, or the one that stands under `name` in an object.
+fn text_or<'a>(scanner: &mut Scanner<'a>, name: &str) -> Result<Option<Cow<'a, str>>, NotJson> {
+    if scanner.kind()? != Kind::Object {
+        return Ok(scanner.scalar()?.text());
     }
+    let mut text = None;
+    scanner.object(|scanner, key| match key.is(name) {
+        true => scanner.scalar().map(|scalar| text = scalar.text()),
+        false => scanner.skip(),
+    })?;
+    Ok(text)
 }
 
-struct BodyVisitor<'f, 'a>(&'f mut Found<'a>);
+/// One part of a prompt: its texts as they stand in the body, where they have no escapes.
+#[derive(Default)]
+struct Pieces<'a> {
+    /// What came before `apart`, once that was too many.
+    joined: String,
+    apart: Vec<Cow<'a, str>>,
+    tokens: Vec<u32>,
+}
 
-impl<'a> Visitor<'a> for BodyVisitor<'_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
-        let found = self.0;
-        // The last of two equal keys counts, as in the JSON readers behind us.
-        while let Some(Key(key)) = map.next_key_seed(KeySeed)? {
-            match &*key {
-                "model" => {
-                    let scalar = map.next_value_seed(ScalarSeed)?;
-                    found.bad_model = !matches!(scalar, Scalar::Text(_) | Scalar::Null);
-                    found.model = scalar.text();
-                }
-                "stream" => found.stream = map.next_value_seed(ScalarSeed)?.is_true(),
-                "max_tokens" => found.max_tokens = map.next_value_seed(ScalarSeed)?.count(),
-                "max_completion_tokens" => found.max_completion_tokens = map.next_value_seed(ScalarSeed)?.count(),
-                "temperature" => found.temperature = map.next_value_seed(ScalarSeed)?.number(),
-                "user" => found.user = map.next_value_seed(ScalarSeed)?.text(),
-                "prompt_cache_key" => found.cache_key = map.next_value_seed(ScalarSeed)?.text(),
-                "messages" | "prompt" | "input" => {
-                    found.prompt = Prompt::default();
-                    map.next_value_seed(PromptSeed(&mut found.prompt))?;
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+impl<'a> Pieces<'a> {
+    /// Walks messages, a prompt or an input, and gathers its texts and token ids: strings, lists of them, and what
+    /// stands under `content` and `text`.
+    fn gather(&mut self, scanner: &mut Scanner<'a>) -> Result<(), NotJson> {
+        match scanner.kind()? {
+            Kind::Text => self.push(scanner.string()?.text()),
+            Kind::Array => return scanner.array(|scanner| self.gather(scanner)),
+            Kind::Object => {
+                return scanner.object(|scanner, key| match key.is("content") || key.is("text") {
+                    true => self.gather(scanner),
+                    false => scanner.skip(),
+                });
             }
-        }
-        Ok(())
-    }
-}
-
-/// A key, borrowed where it has no escapes.
-struct Key<'a>(Cow<'a, str>);
-struct KeySeed;
-
-impl<'a> DeserializeSeed<'a> for KeySeed {
-    type Value = Key<'a>;
-
-    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<Key<'a>, D::Error> {
-        from.deserialize_str(self)
-    }
-}
-
-impl<'a> Visitor<'a> for KeySeed {
-    type Value = Key<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'a str) -> Result<Key<'a>, E> {
-        Ok(Key(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Key<'a>, E> {
-        Ok(Key(Cow::Owned(text.to_owned())))
-    }
-}
-
-/// A value of which only a scalar is of interest.
-enum Scalar<'a> {
-    Null,
-    Bool(bool),
-    Count(u64),
-    Number(f64),
-    Text(Cow<'a, str>),
-    Other,
-}
-
-impl<'a> Scalar<'a> {
-    fn text(self) -> Option<Cow<'a, str>> {
-        match self {
-            Scalar::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    fn count(self) -> Option<u32> {
-        match self {
-            Scalar::Count(count) => Some(count.try_into().unwrap_or(u32::MAX)),
-            _ => None,
-        }
-    }
-
-    fn number(self) -> Option<f64> {
-        match self {
-            Scalar::Number(number) => Some(number),
-            Scalar::Count(count) => Some(count as f64),
-            _ => None,
-        }
-    }
-
-    fn is_true(&self) -> bool {
-        matches!(self, Scalar::Bool(true))
-    }
-}
-
-struct ScalarSeed;
-
-impl<'a> DeserializeSeed<'a> for ScalarSeed {
-    type Value = Scalar<'a>;
-
-    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<Scalar<'a>, D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for ScalarSeed {
-    type Value = Scalar<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Scalar<'a>, E> {
-        Ok(Scalar::Null)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Scalar<'a>, E> {
-        Ok(Scalar::Bool(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar<'a>, E> {
-        Ok(Scalar::Count(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Scalar<'a>, E> {
-        Ok(Scalar::Number(value as f64))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Scalar<'a>, E> {
-        Ok(Scalar::Number(value))
-    }
-
-    fn visit_borrowed_str<E: Error>(self, value: &'a str) -> Result<Scalar<'a>, E> {
-        Ok(Scalar::Text(Cow::Borrowed(value)))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Scalar<'a>, E> {
-        Ok(Scalar::Text(Cow::Owned(value.to_owned())))
-    }
-
-    fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<Scalar<'a>, S::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Scalar<'a>, M::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
-}
-
-/// Walks messages, a prompt or an input, and gathers its texts and token ids: strings, lists of them, and what stands
-/// under `content` and `text`.
-struct PromptSeed<'p, 'a>(&'p mut Prompt<'a>);
-
-impl<'a> DeserializeSeed<'a> for PromptSeed<'_, 'a> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for PromptSeed<'_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'a str) -> Result<(), E> {
-        self.0.pieces.push(Cow::Borrowed(text));
-        Ok(())
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        self.0.pieces.push(Cow::Owned(text.to_owned()));
-        Ok(())
-    }
-
-    fn visit_u64<E: Error>(self, token: u64) -> Result<(), E> {
-        self.0.tokens.extend(u32::try_from(token));
-        Ok(())
-    }
-
-    fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<(), S::Error> {
-        while seq.next_element_seed(PromptSeed(&mut *self.0))?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
-        while let Some(Key(key)) = map.next_key_seed(KeySeed)? {
-            match &*key {
-                "content" | "text" => map.next_value_seed(PromptSeed(&mut *self.0))?,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
+            Kind::Number | Kind::Word => {
+                if let Scalar::Number(written) = scanner.scalar()? {
+                    self.tokens.extend(written.parse::<u32>());
                 }
             }
         }
         Ok(())
     }
 
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
+    fn push(&mut self, piece: Cow<'a, str>) {
+        if !self.joined.is_empty() {
+            self.joined.push_str(&piece);
+            return;
+        }
+        if self.apart.len() == PIECES_MAX {
+            self.joined = self.apart.concat();
+            self.apart.clear();
+            return self.push(piece);
+        }
+        if !piece.is_empty() {
+            self.apart.push(piece);
+        }
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    fn end(self, body: &Bytes, pieces: &mut Vec<Bytes>, tokens: &mut Vec<u32>) {
+        let Pieces { joined, apart, tokens: ids } = self;
+        if !joined.is_empty() {
+            pieces.push(joined.into());
+        }
+        pieces.extend(apart.into_iter().map(|piece| match piece {
+            Cow::Borrowed(piece) => body.slice_ref(piece.as_bytes()),
+            Cow::Owned(piece) => piece.into(),
+        }));
+        match tokens.is_empty() {
+            true => *tokens = ids,
+            false => tokens.extend(ids),
+        }
     }
 }

@@ -6,8 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 
+mod fields;
+
 fn read(body: &str) -> Result<RequestFields, BadBody> {
-    read_request_fields(&Bytes::copy_from_slice(body.as_bytes()))
+    read_request_fields(&Bytes::copy_from_slice(body.as_bytes()), Endpoint::Other)
 }
 
 #[track_caller]
@@ -27,7 +29,7 @@ fn the_fields_are_read() {
         output_tokens_max: 7,
         temperature: Some(0.5),
         session: Some("u".to_owned()),
-        prompt: Bytes::from("hello"),
+        prompt: "hello".to_owned().into(),
         tokens: Vec::new(),
     };
     assert_eq!(read(&body.to_string()), Ok(expected));
@@ -59,8 +61,8 @@ fn token_ids_are_read_as_such() {
 #[test]
 fn one_plain_prompt_is_not_copied() {
     let body = Bytes::from(r#"{"prompt":"hello"}"#);
-    let prompt = read_request_fields(&body).unwrap().prompt;
-    assert_eq!(prompt.as_ptr(), body[11..].as_ptr());
+    let prompt = read_request_fields(&body, Endpoint::Other).unwrap().prompt;
+    assert_eq!(prompt.pieces()[0].as_ptr(), body[11..].as_ptr());
 }
 
 #[test]
@@ -97,16 +99,19 @@ fn what_cannot_be_read_is_told_apart() {
     assert_eq!(read(r#"{"model":["a"]}"#), Err(BadBody::ModelNotAString));
     assert!(read(&json!({"model": "x".repeat(256)}).to_string()).is_ok());
     assert_eq!(read(&json!({"model": "x".repeat(257)}).to_string()), Err(BadBody::ModelTooLong));
-    assert_eq!(read_request_fields(&Bytes::from_static(b"{\"a\":\"\xff\"}")), Err(BadBody::NotUtf8 { at: 6 }));
+    assert_eq!(
+        read_request_fields(&Bytes::from_static(b"{\"a\":\"\xff\"}"), Endpoint::Other),
+        Err(BadBody::NotUtf8 { at: 6 })
+    );
 }
 
 #[test]
 fn usage_and_output_are_read_from_answers() {
     let answer = br#"{"id":"c","choices":[{"message":{"content":"x"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":2}},"x":1}"#;
     let fields = read_answer(answer).unwrap();
-    let usage = fields.usage.unwrap();
-    assert_eq!((usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens()), (3, 4, 2));
-    assert_eq!((fields.id.as_deref(), fields.finish_reason()), (Some("c"), Some("stop")));
+    let usage = fields.usage().unwrap();
+    assert_eq!((usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens), (3, 4, 2));
+    assert_eq!((fields.id(), fields.finish_reason()), (Some("c"), Some("stop")));
 }
 
 #[track_caller]
@@ -167,9 +172,9 @@ proptest! {
         let body = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) };
         let body = Bytes::from(body.unwrap());
         let kept = body.clone();
-        let fields = read_request_fields(&body).unwrap();
+        let fields = read_request_fields(&body, Endpoint::Other).unwrap();
         prop_assert_eq!(fields.model, Some(model));
-        prop_assert_eq!(&fields.prompt[..], text.as_bytes());
+        prop_assert_eq!(fields.prompt, text.as_str());
         prop_assert_eq!(fields.output_tokens_max, max);
         prop_assert_eq!(fields.stream, stream);
         prop_assert_eq!(kept, body);
@@ -178,13 +183,13 @@ proptest! {
     #[test]
     fn no_json_whatever_breaks_the_reader(body in any_json()) {
         let object = body.is_object();
-        let read = read_request_fields(&Bytes::from(body.to_string()));
+        let read = read_request_fields(&Bytes::from(body.to_string()), Endpoint::Other);
         prop_assert!(read.is_ok() == object || matches!(read, Err(BadBody::ModelNotAString)));
     }
 
     #[test]
     fn no_bytes_whatever_break_the_reader(body in prop::collection::vec(any::<u8>(), 0..200)) {
         // The result is of no interest; that there is one is.
-        let _ = read_request_fields(&Bytes::from(body));
+        let _ = read_request_fields(&Bytes::from(body), Endpoint::Other);
     }
 }

@@ -124,6 +124,20 @@ impl Proxy {
         self.client.request(request.expect("the request is sound")).await.expect("the proxy answers")
     }
 
+    /// The same with an admin token.
+    pub async fn admin_as(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Response<Incoming> {
+        let uri = format!("http://{}{path}", self.bound.admin);
+        let request = Request::builder().method(method).uri(uri).header("authorization", format!("Bearer {token}"));
+        let request = request.body(Full::new(body.into())).expect("the request is sound");
+        self.client.request(request).await.expect("the proxy answers")
+    }
+
     /// A JSON document of the admin port.
     pub async fn document(&self, path: &str) -> Value {
         let answer = self.admin(Method::GET, path, "").await;

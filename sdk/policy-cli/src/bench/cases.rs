@@ -51,7 +51,7 @@ impl Cases {
             prompt_tokens_estimate: prompt.len() as u32 / BYTES_PER_TOKEN,
             output_tokens_max: 128,
             stream: true,
-            prompt,
+            prompt: prompt.into(),
             block_hashes: OnceLock::new(),
             ..RequestFacts::default()
         };

@@ -42,7 +42,7 @@ impl World<'_> {
             prompt_tokens_estimate: prompt_tokens,
             output_tokens_max: output_tokens,
             stream,
-            prompt,
+            prompt: prompt.into(),
             block_hashes: OnceLock::new(),
             ..RequestFacts::default()
         };

@@ -96,7 +96,7 @@ impl World<'_> {
         let leg = self.leg(request);
         leg.at = Some(At { replica, since_us: now_us, has_begun: false });
         leg.ran_on = Some(replica);
-        let (proxy, subject, prompt) = (leg.proxy, leg.subject.clone(), text::tokens(&leg.facts.prompt));
+        let (proxy, subject, prompt) = (leg.proxy, leg.subject.clone(), text::tokens(&leg.facts.prompt.to_vec()));
         self.proxies[proxy].replicas[replica.0 as usize].send(prompt_tokens);
         self.tell(proxy, Event::Started { subject, replica });
         let index = self.index_of(proxy, replica);

@@ -43,7 +43,7 @@ fn everything_there_is_can_be_said() {
     assert_eq!((view.id.as_slice(), view.weight.as_slice()), (&[1, 2][..], &[50, 100][..]));
     assert_eq!((view.health.as_slice(), view.regions.id.as_slice()), (&[0, 1][..], &[0, 1][..]));
     let facts = test.request.facts(2);
-    assert_eq!((facts.id, facts.prompt.as_ref(), facts.prompt_tokens_estimate), (11, &b"abcdabcdabcd"[..], 5));
+    assert_eq!((facts.id, facts.prompt.to_vec(), facts.prompt_tokens_estimate), (11, b"abcdabcdabcd".to_vec(), 5));
     assert_eq!(facts.header("x-tier"), Some("gold"));
 }
 
