@@ -9,6 +9,7 @@ mod breaker;
 mod check;
 mod failures;
 mod fleet;
+mod heads;
 mod health;
 mod hedge;
 mod hold;
