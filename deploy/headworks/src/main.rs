@@ -3,8 +3,11 @@
 mod bench;
 mod demo;
 mod engine;
+mod handover;
+mod inherited;
 mod logs;
 mod model;
+mod notify;
 mod proxy;
 mod ready;
 mod stop;
