@@ -67,6 +67,9 @@ fn swap(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The Cargo profile of what is shipped.
+const SHIPPED: &str = "dist";
+
 /// Raises the bound of open files as far as it goes, for itself and all it starts.
 const WITH_FILES: &str = r#"ulimit -n "$(ulimit -H -n)"; exec "$0" "$@""#;
 
@@ -74,9 +77,9 @@ fn proxy(root: &Path, flags: &[String]) -> anyhow::Result<()> {
     if !asks_for_help(flags) {
         eprint!("{}", policies::build(root)?);
         step("building headworks; the first time that takes minutes");
-        shell::run(cargo(root).args(["build", "--release", "--package", "headworks"]))?;
+        shell::run(cargo(root).args(["build", "--profile", SHIPPED, "--package", "headworks"]))?;
     }
-    bench_proxy(root, "release", &[], flags)
+    bench_proxy(root, SHIPPED, &[], flags)
 }
 
 /// Samples one subject.
@@ -99,12 +102,12 @@ fn asks_for_help(flags: &[String]) -> bool {
 
 /// Builds and runs the benchmark over the executable of a profile.
 fn bench_proxy(root: &Path, profile: &str, verb: &[&str], flags: &[String]) -> anyhow::Result<()> {
-    shell::run(cargo(root).args(["build", "--release", "--package", "bench-proxy"]))?;
+    shell::run(cargo(root).args(["build", "--profile", SHIPPED, "--package", "bench-proxy"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
     // exec, so that Ctrl-C and the exit code are the benchmark's own.
     let error = program(root, "sh")
         .args(["-c", WITH_FILES])
-        .arg(target.join("release/bench-proxy"))
+        .arg(target.join(SHIPPED).join("bench-proxy"))
         .args(verb)
         .args(flags)
         .env("HEADWORKS_BENCH_PROGRAM", target.join(profile).join("headworks"))

@@ -38,8 +38,8 @@ pub(crate) use stay::Source;
 
 /// A fleet of so many is shown exactly as it is at each look.
 const EXACT_REPLICAS_MAX: u64 = 256;
-/// A larger fleet's view is made anew after a microsecond for each so many replicas: about twice as long as the making
-/// takes.
+/// A larger fleet's view is made anew after a microsecond for each so many replicas: 2 ms for 4,000, where the making
+/// takes 0.3 ms unoptimised.
 const REPLICAS_PER_US: u64 = 2;
 
 /// All replicas and regions, and the last view of them.

@@ -222,6 +222,8 @@ fn a_burst_over_thousands_of_replicas_makes_few_views() {
     eprintln!("{REQUESTS} looks at {REPLICAS} replicas took {took_us} us and made {views} views");
     assert!(views <= took_us * REPLICAS_PER_US / REPLICAS as u64 + 2, "{views} views in {took_us} us");
     // What must not be out of date is not.
+    let began_us = bench.clock.now_us();
     bench.fleet.settle(Looking { clock: &bench.clock, held: 0 });
+    eprintln!("one view of {REPLICAS} replicas took {} us to make", bench.clock.now_us() - began_us);
     assert_eq!(bench.view(None).unwrap().running.iter().sum::<u32>(), REQUESTS as u32);
 }
