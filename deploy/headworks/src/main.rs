@@ -3,9 +3,12 @@
 mod bench;
 mod demo;
 mod engine;
+mod handover;
+mod inherited;
 mod key;
 mod logs;
 mod model;
+mod notify;
 mod proxy;
 mod ready;
 mod stop;

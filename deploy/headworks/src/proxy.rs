@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use proxy_server::Config;
+use proxy_server::{Config, Given, Sockets};
 use telemetry::Telemetry;
 
+use crate::handover::Handover;
+use crate::inherited::{self, Predecessor};
+use crate::notify::Notify;
 use crate::ready::Ready;
 use crate::stop::{StopOn, stop};
 
@@ -34,18 +37,36 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         println!("{} is sound", args.config.display());
         return Ok(());
     }
-    crate::runtime()?.block_on(serve(config, StopOn::of(args.until_stdin_ends)))
+    let (given, predecessor) = inherited::take()?;
+    crate::runtime()?.block_on(serve(config, given, predecessor, StopOn::of(args.until_stdin_ends)))
 }
 
-async fn serve(config: Config, on: StopOn) -> anyhow::Result<()> {
+async fn serve(config: Config, given: Given, predecessor: Option<Predecessor>, on: StopOn) -> anyhow::Result<()> {
     let telemetry = Arc::new(match config.telemetry() {
         Some(settings) => Telemetry::start(settings)?,
         None => Telemetry::off(),
     });
+    let notify = Notify::of_environment();
+    let sockets = Sockets::open(&config, given).await?;
+    let handover = Handover::of(&sockets)?;
     let ready = |bound: proxy_server::Bound| {
         Ready { listen: bound.data.to_string(), admin: Some(bound.admin.to_string()) }.print();
+        notify.ready();
+        if let Some(Err(error)) = predecessor.map(Predecessor::tell_ready) {
+            tracing::warn!(%error, "the predecessor is gone before it heard that this process is ready");
+        }
     };
-    let served = proxy_server::serve(config, telemetry.clone(), ready, stop(on)).await;
+    let ended = async {
+        tokio::select! {
+            () = stop(on) => notify.stopping(),
+            process = handover.done() => notify.main_process(process),
+        }
+    };
+    let serving = proxy_server::serve_on(sockets, config, telemetry.clone(), ready, ended);
+    let served = tokio::select! {
+        served = serving => served,
+        () = notify.live() => Ok(()),
+    };
     tokio::task::spawn_blocking(move || telemetry.shutdown(FLUSH_TIME_MAX)).await.context("flush traces")?;
     Ok(served?)
 }

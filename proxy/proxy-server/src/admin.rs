@@ -25,11 +25,11 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
 use openai_api::ErrorBody;
-use policy_api::Health;
 use serde::Serialize;
 
 use crate::listen::Answers;
 use crate::proxy::Proxy;
+use crate::readiness::why_not_ready;
 use docs::{FleetDoc, QueueDoc, TrafficDoc};
 
 pub(crate) use docs::{RegionDoc, breaker_word};
@@ -107,18 +107,10 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .with_state(proxy)
 }
 
-/// Ready means: a replica takes work, or there is none to wait for.
 async fn readyz(State(proxy): State<Arc<Proxy>>) -> Response {
-    let replicas = proxy.fleet.replicas();
-    if proxy.stopping.is_begun() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the proxy is stopping").into_response();
-    }
-    match replicas.iter().any(|replica| replica.reading().health == Health::Healthy) {
-        true => "ok".into_response(),
-        false => {
-            let why = format!("none of the {} replicas is healthy", replicas.len());
-            (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
-        }
+    match why_not_ready(&proxy) {
+        None => "ok".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
     }
 }
 

@@ -1,10 +1,12 @@
-//! The data port: everything below `/v1/`, and nothing else.
+//! The data port: everything below `/v1/`, and whether the proxy lives and is ready.
+
+mod head;
 
 use std::future::Future;
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
@@ -12,7 +14,9 @@ use crate::config::Tenant;
 use crate::exchange::{ClientBody, Refusal, authenticate, exchange};
 use crate::listen::Answers;
 use crate::proxy::Proxy;
+use crate::readiness::why_not_ready;
 use crate::wire::Endpoint;
+use head::check_head;
 
 /// Lists the models.
 const MODELS: &str = "/v1/models";
@@ -29,6 +33,9 @@ impl Answers for Data {
     fn answer(self, request: Request<Incoming>) -> impl Future<Output = Response<ClientBody>> + Send + 'static {
         let Data(proxy) = self;
         async move {
+            if let Err(refusal) = check_head(request.version(), request.uri(), request.headers()) {
+                return refusal.answer();
+            }
             match (request.method(), request.uri().path()) {
                 (&Method::GET | &Method::HEAD, path) if path == MODELS || path.starts_with(MODEL) => {
                     match (
@@ -43,11 +50,19 @@ impl Answers for Data {
                 (_, path) if path.starts_with("/v1/") || Endpoint::of(path) != Endpoint::Other => {
                     exchange(proxy, request).await
                 }
-                (&Method::GET | &Method::HEAD, "/health") => Response::new(ClientBody::whole("ok")),
+                (&Method::GET | &Method::HEAD, "/readyz") => ready(&proxy),
+                (&Method::GET | &Method::HEAD, "/health" | "/healthz") => Response::new(ClientBody::whole("ok")),
                 (_, path) => Refusal::UnknownPath { path: path.to_owned() }.answer(),
             }
         }
     }
+}
+
+fn ready(proxy: &Proxy) -> Response<ClientBody> {
+    let Some(why) = why_not_ready(proxy) else { return Response::new(ClientBody::whole("ok")) };
+    let mut answer = Response::new(ClientBody::whole(why));
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer
 }
 
 /// Every model that a healthy replica serves, as that replica lists it, and those that only other regions serve; of all

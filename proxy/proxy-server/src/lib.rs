@@ -23,14 +23,16 @@ mod upstream;
 
 mod admin;
 mod metrics;
+mod readiness;
 
 mod base_url;
 mod clock;
 mod listen;
+mod sockets;
 mod tasks;
 mod wire;
 
 pub use config::{Config, ConfigError, Limits};
+pub use serve::{Bound, Error, check, serve, serve_on};
+pub use sockets::{Given, Sockets};
 pub use tenants::NewKey;
-
-pub use serve::{Bound, Error, check, serve};

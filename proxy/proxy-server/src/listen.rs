@@ -3,10 +3,12 @@
 mod patient;
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -31,6 +33,9 @@ use patient::Patient;
 
 /// How long accepting pauses when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a stop waits for the first bytes of a client that has just connected: they are on their way.
+const ON_THE_WAY_MAX: Duration = Duration::from_millis(250);
 
 /// Why a port's certificate cannot be used.
 #[derive(Debug, Error)]
@@ -94,7 +99,7 @@ impl Bounds {
 }
 
 /// Answers requests; cheap to clone.
-pub(crate) trait Answers: Clone + Send + 'static {
+pub(crate) trait Answers: Clone + Send + Unpin + 'static {
     type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
 
     fn answer(self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
@@ -106,7 +111,7 @@ impl Port {
         let Port { listener, tls, room, bounds } = self;
         let (open, _) = watch::channel(());
         let graceful = GracefulShutdown::new();
-        let stop = stopping.begun();
+        let stop = stopping.clone().begun();
         tokio::pin!(stop);
         loop {
             let (stream, room) = tokio::select! {
@@ -114,10 +119,10 @@ impl Port {
                 () = &mut stop => break,
             };
             let connection = Connection { tls: tls.clone(), bounds, watcher: graceful.watcher(), _room: room };
-            let (mut open, answers) = (open.subscribe(), answers.clone());
+            let (mut open, answers, stopping) = (open.subscribe(), answers.clone(), stopping.clone());
             tokio::spawn(async move {
                 tokio::select! {
-                    () = connection.serve(stream, answers) => {}
+                    () = connection.serve(stream, answers, stopping) => {}
                     // The port has waited long enough.
                     _ = open.changed() => {}
                 }
@@ -152,10 +157,13 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, answers: impl Answers) {
+    async fn serve(self, stream: TcpStream, answers: impl Answers, stopping: Stopping) {
         // Tokens are small writes; waiting to fill packets would add their spacing to every one.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        if !self.begins(&stream, stopping).await {
+            return;
         }
         match self.tls.clone() {
             None => self.http(TokioIo::new(stream), answers).await,
@@ -167,19 +175,37 @@ impl Connection {
         }
     }
 
+    /// Whether the client sends anything in time.
+    async fn begins(&self, stream: &TcpStream, stopping: Stopping) -> bool {
+        let stopped = async {
+            stopping.begun().await;
+            tokio::time::sleep(ON_THE_WAY_MAX).await;
+        };
+        tokio::select! {
+            begun = tokio::time::timeout(self.bounds.header_time_max, stream.readable()) => matches!(begun, Ok(Ok(()))),
+            () = stopped => false,
+        }
+    }
+
     async fn http(self, io: impl Read + Write + Unpin + Send + 'static, answers: impl Answers) {
         let Connection { bounds, watcher, _room, .. } = self;
         let service = hyper::service::service_fn(move |request| {
             let answer = answers.clone().answer(request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(bounds.header_time_max)
             .max_headers(bounds.headers_max)
             .max_buf_size(bounds.header_bytes_max)
             .serve_connection(Patient::new(io, bounds.silence_time_max), service);
-        if let Err(error) = watcher.watch(connection).await {
+        // At a stop hyper closes a connection that it has read nothing of, though a request may wait there: it reads first.
+        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx))).await;
+        let ended = match first {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => watcher.watch(connection).await,
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "connection ended early");
         }
     }

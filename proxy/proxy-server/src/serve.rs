@@ -19,18 +19,23 @@ use crate::config::Config;
 use crate::data::Data;
 use crate::fleet::{Fleet, Source, judge, keep, poll_peer};
 use crate::hold::ask_held;
-use crate::listen::{Bounds, Port, bind, tls};
+use crate::listen::{Bounds, Port, tls};
 use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
 use crate::policies::{Folder, Policies, Sources, watch, watch_folder};
 use crate::proxy::{Parts, Proxy};
+use crate::readiness::has_looked;
 use crate::recorder::{self, Recorder};
 use crate::reload::{reload_on_hangup, watch_config};
+use crate::sockets::{Given, Sockets};
 use crate::tasks::Tasks;
 use crate::tenants::{self, Register};
 
 /// How long background tasks get to end once the connections have.
 const TASKS_END_MAX: Duration = Duration::from_secs(1);
+
+/// How often a proxy that is about to serve looks whether it knows its replicas.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Where the proxy listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,15 +97,33 @@ pub async fn serve(
     ready: impl FnOnce(Bound) + Send,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
+    let sockets = Sockets::open(&config, Given::default()).await?;
+    serve_on(sockets, config, telemetry, ready, shutdown).await
+}
+
+/// The same on sockets that are open already. Where they were given, somebody may wait at them who must not be told that
+/// nobody takes work: each replica is looked at before anybody is served.
+pub async fn serve_on(
+    sockets: Sockets,
+    config: Config,
+    telemetry: Arc<Telemetry>,
+    ready: impl FnOnce(Bound) + Send,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
     let acceptor = config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
-    let (data, data_address) = listen("data", config.data_listen).await?;
-    let (admin, admin_address) = listen("admin", config.admin_listen).await?;
-    let bound = Bound { data: data_address, admin: admin_address };
+    let unusable = |port, address| move |source| Error::Listen { port, address, source };
+    let bound = sockets.bound().map_err(unusable("data", config.data_listen))?;
+    let Sockets { data, admin, are_given } = sockets;
+    let data = TcpListener::from_std(data).map_err(unusable("data", bound.data))?;
+    let admin = TcpListener::from_std(admin).map_err(unusable("admin", bound.admin))?;
     let limits = config.limits.clone();
     let drain_max = Duration::from_millis(limits.drain_ms_max);
     let tasks = Arc::new(Tasks::new());
     let proxy = start(config, &telemetry, bound, &tasks).await?;
 
+    if are_given {
+        until_looked(&proxy).await;
+    }
     let port = |listener, acceptor: Option<TlsAcceptor>, room: &Arc<Semaphore>| Port {
         listener,
         tls: acceptor,
@@ -130,11 +153,16 @@ pub async fn serve(
     Ok(())
 }
 
-async fn listen(port: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
-    let wrong = |source| Error::Listen { port, address, source };
-    let listener = bind(address).await.map_err(wrong)?;
-    let bound = listener.local_addr().map_err(wrong)?;
-    Ok((listener, bound))
+/// Waits until each replica was looked at, in all no longer than one look may take.
+async fn until_looked(proxy: &Proxy) {
+    let looks = async {
+        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+        while !has_looked(proxy) {
+            ticks.tick().await;
+        }
+    };
+    // Who has not answered by then is ill, or soon found to be.
+    let _ = tokio::time::timeout(Duration::from_millis(proxy.limits.poll_ms_max), looks).await;
 }
 
 async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<Tasks>) -> Result<Arc<Proxy>, Error> {

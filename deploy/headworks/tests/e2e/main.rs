@@ -12,6 +12,7 @@ mod demo;
 mod docs;
 mod faults;
 mod fleet;
+mod handover;
 mod help;
 mod http;
 mod policy_verbs;

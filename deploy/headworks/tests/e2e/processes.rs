@@ -112,6 +112,11 @@ impl Server {
         assert!(sent.success(), "kill -s {name}");
     }
 
+    /// Waits until it ended of itself; true when it ended well.
+    pub fn ended(&mut self) -> bool {
+        wait_for("the process to end", || self.process.try_wait().unwrap()).success()
+    }
+
     /// Asks it to end and waits until it did; true when it ended well.
     pub fn stop(&mut self) -> bool {
         self.stdin = None;

@@ -42,6 +42,10 @@ pub(crate) enum Refusal {
     TooManyHeaders {
         headers_max: usize,
     },
+    /// Two servers could read it in two ways.
+    BadHead {
+        message: &'static str,
+    },
     UnknownModel {
         model: String,
     },
@@ -80,6 +84,7 @@ impl Refusal {
             Refusal::BadBody(_) | Refusal::ClientBroke(_) | Refusal::DotSegments | Refusal::BadTimeout => {
                 StatusCode::BAD_REQUEST
             }
+            Refusal::BadHead { .. } => StatusCode::BAD_REQUEST,
             Refusal::PathTooLong => StatusCode::URI_TOO_LONG,
             Refusal::TooManyHeaders { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -122,6 +127,7 @@ impl Refusal {
             Refusal::ClientBroke(_) => "client_broke",
             Refusal::WrongMethod { .. } => "method_not_allowed",
             Refusal::UnknownPath { .. } => "unknown_path",
+            Refusal::BadHead { .. } => "bad_head",
             Refusal::PathTooLong => "path_too_long",
             Refusal::DotSegments => "dot_segments",
             Refusal::BadTimeout => "bad_timeout",
@@ -153,8 +159,8 @@ impl Refusal {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
             }
             Refusal::WrongMethod { .. } => headers.insert(ALLOW, HeaderValue::from_static("POST")),
-            // What is left of the body is not worth reading.
-            Refusal::BodyTooLarge { .. } | Refusal::BodyTooSlow { .. } => {
+            // What is left of the body is not worth reading, or not to be trusted.
+            Refusal::BadHead { .. } | Refusal::BodyTooLarge { .. } | Refusal::BodyTooSlow { .. } => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"))
             }
             _ => None,
@@ -217,6 +223,7 @@ impl Refusal {
                 ErrorBody::invalid_request(format!("there is nothing at {}; the endpoints are below /v1/", cut(path)))
                     .code(code)
             }
+            Refusal::BadHead { message } => ErrorBody::invalid_request(*message).code(code),
             Refusal::PathTooLong => ErrorBody::invalid_request(format!(
                 "the request's path and query are longer than {PATH_BYTES_MAX} bytes; send less, or send it in the body"
             ))

@@ -18,6 +18,10 @@ async fn readiness_follows_the_replicas() {
     proxy.until_healthy(1).await;
     assert_eq!(shown(readyz().await).await, "200 OK\nok");
     assert_eq!(shown(proxy.admin(Method::GET, "/healthz", "").await).await, "200 OK\nok");
+    for path in ["/healthz", "/readyz"] {
+        let request = proxy.request(Method::GET, path, "");
+        assert_eq!(shown(proxy.send(request).await).await, "200 OK\nok", "{path} of the data port");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod check;
 mod endpoints;
 mod failures;
 mod fleet;
+mod heads;
 mod health;
 mod hedge;
 mod hold;

@@ -1,0 +1,22 @@
+//! Whether the proxy should be sent requests, and why not.
+
+use policy_api::Health;
+
+use crate::proxy::Proxy;
+
+/// Why requests should go elsewhere: the proxy stops, or no replica could take work, here or in another region.
+pub(crate) fn why_not_ready(proxy: &Proxy) -> Option<String> {
+    if proxy.stopping.is_begun() {
+        return Some("the proxy is stopping".to_owned());
+    }
+    let replicas = proxy.fleet.replicas();
+    match replicas.iter().any(|replica| replica.reading().health == Health::Healthy) {
+        true => None,
+        false => Some(format!("none of the {} replicas is healthy", replicas.len())),
+    }
+}
+
+/// Whether each replica has been looked at, so that what is asked of the fleet finds who is there.
+pub(crate) fn has_looked(proxy: &Proxy) -> bool {
+    proxy.fleet.replicas().iter().all(|replica| replica.reading().health != Health::Unknown)
+}
