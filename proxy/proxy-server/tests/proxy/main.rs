@@ -11,6 +11,7 @@ mod failures;
 mod health;
 mod hedge;
 mod hold;
+mod http2;
 mod lifecycle;
 mod pass_through;
 mod policies;
