@@ -1,6 +1,7 @@
 //! Takes connections: bounded in number, with bounded heads, TLS where configured, ended gracefully.
 
 mod patient;
+mod version;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -11,12 +12,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
@@ -30,12 +32,23 @@ use crate::config::{Limits, TlsFiles};
 use crate::exchange::HEADERS_ADDED_MAX;
 use crate::tasks::Stopping;
 use patient::Patient;
+use version::{ALPN, Version, agreed, sniffed};
 
 /// How long accepting pauses when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a stop waits for the first bytes of a client that has just connected: they are on their way.
 const ON_THE_WAY_MAX: Duration = Duration::from_millis(250);
+
+/// Requests that one HTTP/2 connection may have open at once.
+const STREAMS_MAX: u32 = 256;
+/// Streams that an HTTP/2 client may reset before they are looked at; more end the connection ("rapid reset",
+/// CVE-2023-44487).
+const RESETS_MAX: usize = 64;
+/// How often a silent HTTP/2 client is asked whether it still lives; it must answer as soon.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Bytes of answers that wait in one HTTP/2 stream for a client that reads slowly.
+const SEND_BYTES_MAX: usize = 64 << 10;
 
 /// Why a port's certificate cannot be used.
 #[derive(Debug, Error)]
@@ -64,7 +77,7 @@ pub(crate) fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
         .with_no_client_auth()
         .with_single_cert(certs, private)
         .map_err(|source| TlsError::Pair { cert: cert.clone(), key: key.clone(), source })?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
@@ -106,7 +119,8 @@ pub(crate) trait Answers: Clone + Send + Unpin + 'static {
 }
 
 impl Port {
-    /// Takes connections until the stop, then waits until those that are open have finished what they are at.
+    /// Takes connections until the stop, then waits until those that are open have finished what they are at. A plain
+    /// connection is HTTP/2 when it begins so (prior knowledge), one over TLS when both have agreed on it.
     pub async fn serve(self, answers: impl Answers, stopping: Stopping, drain_max: Duration) {
         let Port { listener, tls, room, bounds } = self;
         let (open, _) = watch::channel(());
@@ -157,7 +171,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, answers: impl Answers, stopping: Stopping) {
+    async fn serve(self, mut stream: TcpStream, answers: impl Answers, stopping: Stopping) {
         // Tokens are small writes; waiting to fill packets would add their spacing to every one.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -165,10 +179,18 @@ impl Connection {
         if !self.begins(&stream, stopping).await {
             return;
         }
-        match self.tls.clone() {
-            None => self.http(TokioIo::new(stream), answers).await,
-            Some(tls) => match tokio::time::timeout(self.bounds.header_time_max, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.http(TokioIo::new(stream), answers).await,
+        let begin_max = self.bounds.header_time_max;
+        match &self.tls {
+            None => match tokio::time::timeout(begin_max, sniffed(&mut stream)).await {
+                Ok(Ok(Some((version, begun)))) => self.http(TokioIo::new(stream), version, begun, answers).await,
+                Ok(Err(error)) => tracing::debug!(%error, "connection ended early"),
+                Ok(Ok(None)) | Err(_) => {}
+            },
+            Some(tls) => match tokio::time::timeout(begin_max, tls.accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    let version = agreed(stream.get_ref().1.alpn_protocol());
+                    self.http(TokioIo::new(stream), version, Bytes::new(), answers).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                 Err(_) => tracing::debug!("TLS handshake took too long"),
             },
@@ -187,27 +209,59 @@ impl Connection {
         }
     }
 
-    async fn http(self, io: impl Read + Write + Unpin + Send + 'static, answers: impl Answers) {
+    async fn http(
+        self,
+        io: impl Read + Write + Unpin + Send + 'static,
+        version: Version,
+        begun: Bytes,
+        answers: impl Answers,
+    ) {
         let Connection { bounds, watcher, _room, .. } = self;
         let service = hyper::service::service_fn(move |request| {
             let answer = answers.clone().answer(request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(bounds.header_time_max)
-            .max_headers(bounds.headers_max)
-            .max_buf_size(bounds.header_bytes_max)
-            .serve_connection(Patient::new(io, bounds.silence_time_max), service);
-        // At a stop hyper closes a connection that it has read nothing of, though a request may wait there: it reads first.
-        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx))).await;
-        let ended = match first {
-            Poll::Ready(ended) => ended,
-            Poll::Pending => watcher.watch(connection).await,
+        let io = Patient::new(io, begun, bounds.silence_time_max);
+        let ended = match version {
+            Version::One => {
+                let mut connection = bounds.http1().serve_connection(io, service);
+                // At a stop hyper closes a connection that it has read nothing of, though a request may wait there: it
+                // reads first.
+                match poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx))).await {
+                    Poll::Ready(ended) => ended,
+                    Poll::Pending => watcher.watch(connection).await,
+                }
+            }
+            Version::Two => watcher.watch(bounds.http2().serve_connection(io, service)).await,
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended early");
         }
+    }
+}
+
+impl Bounds {
+    fn http1(self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_time_max)
+            .max_headers(self.headers_max)
+            .max_buf_size(self.header_bytes_max);
+        builder
+    }
+
+    fn http2(self) -> http2::Builder<TokioExecutor> {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_pending_accept_reset_streams(RESETS_MAX)
+            .max_header_list_size(u32::try_from(self.header_bytes_max).unwrap_or(u32::MAX))
+            .max_send_buf_size(SEND_BYTES_MAX)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_INTERVAL);
+        builder
     }
 }
 

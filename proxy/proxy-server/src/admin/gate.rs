@@ -41,7 +41,8 @@ pub(super) async fn gate(State(proxy): State<Arc<Proxy>>, mut request: Request, 
 pub(super) async fn gate_of_joining(State(proxy): State<Arc<Proxy>>, request: Request, next: Next) -> Response {
     let wanted = proxy.register_token.as_ref();
     let given = bearer(request.headers());
-    let may = wanted.zip(given).is_some_and(|(wanted, given)| equal(&Sha256::digest(given), &Sha256::digest(&wanted.0)));
+    let may =
+        wanted.zip(given).is_some_and(|(wanted, given)| equal(&Sha256::digest(given), &Sha256::digest(&wanted.0)));
     match may && !is_of_another_site(&request) {
         true => next.run(request).await,
         false => gate(State(proxy), request, next).await,

@@ -13,7 +13,10 @@ impl Config {
             differs("admin.listen", self.admin_listen != new.admin_listen),
             differs("admin.token", self.admin_tokens != new.admin_tokens),
             differs("admin.register_token_env", self.register_token != new.register_token),
-            differs("tenants", (&self.tenancy.file, &self.tenancy.used_file) != (&new.tenancy.file, &new.tenancy.used_file)),
+            differs(
+                "tenants",
+                (&self.tenancy.file, &self.tenancy.used_file) != (&new.tenancy.file, &new.tenancy.used_file),
+            ),
             differs("jwt", self.tenancy.tokens != new.tenancy.tokens),
             differs("tls", self.tls != new.tls),
             differs("region_peer", self.regions != new.regions),

@@ -14,6 +14,7 @@ mod heads;
 mod health;
 mod hedge;
 mod hold;
+mod http2;
 mod keys;
 mod kinds;
 mod kubernetes;

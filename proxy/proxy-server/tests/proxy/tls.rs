@@ -13,17 +13,24 @@ use crate::fixture::Proxy;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proxy/tls");
 
-fn lines() -> String {
+pub fn lines() -> String {
     format!("[tls]\ncert = \"{FOLDER}/cert.pem\"\nkey = \"{FOLDER}/key.pem\"\n")
 }
 
 fn connector() -> TlsConnector {
+    connector_of(&[])
+}
+
+/// A client that proposes these protocols.
+pub fn connector_of(protocols: &[&[u8]]) -> TlsConnector {
     let cert = CertificateDer::from_pem_file(format!("{FOLDER}/cert.pem")).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(cert).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
 }
 
 #[tokio::test]

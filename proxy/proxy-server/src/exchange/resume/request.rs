@@ -85,7 +85,9 @@ fn by_text(endpoint: Endpoint, fields: &RawFields<'_>, text: &str, outputs: u32)
             changes.push(("add_generation_prompt", "false".to_owned()));
         }
         Endpoint::Chat => {}
-        Endpoint::Embeddings | Endpoint::Responses | Endpoint::Messages | Endpoint::Rerank | Endpoint::Other => return None,
+        Endpoint::Embeddings | Endpoint::Responses | Endpoint::Messages | Endpoint::Rerank | Endpoint::Other => {
+            return None;
+        }
     }
     Some(fields.with(&changes))
 }
