@@ -176,36 +176,23 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        if !self.begins(&stream, stopping).await {
-            return;
-        }
         let begin_max = self.bounds.header_time_max;
-        match &self.tls {
-            None => match tokio::time::timeout(begin_max, sniffed(&mut stream)).await {
-                Ok(Ok(Some((version, begun)))) => self.http(TokioIo::new(stream), version, begun, answers).await,
-                Ok(Err(error)) => tracing::debug!(%error, "connection ended early"),
-                Ok(Ok(None)) | Err(_) => {}
-            },
-            Some(tls) => match tokio::time::timeout(begin_max, tls.accept(stream)).await {
-                Ok(Ok(stream)) => {
-                    let version = agreed(stream.get_ref().1.alpn_protocol());
-                    self.http(TokioIo::new(stream), version, Bytes::new(), answers).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-                Err(_) => tracing::debug!("TLS handshake took too long"),
-            },
-        }
-    }
-
-    /// Whether the client sends anything in time.
-    async fn begins(&self, stream: &TcpStream, stopping: Stopping) -> bool {
-        let stopped = async {
-            stopping.begun().await;
-            tokio::time::sleep(ON_THE_WAY_MAX).await;
+        let Some(tls) = &self.tls else {
+            let begun = tokio::time::timeout(begin_max, sniffed(&mut stream));
+            return match unless_stopped(begun, stopping).await {
+                Some(Ok(Ok(Some((version, begun))))) => self.http(TokioIo::new(stream), version, begun, answers).await,
+                Some(Ok(Err(error))) => tracing::debug!(%error, "connection ended early"),
+                Some(Ok(Ok(None)) | Err(_)) | None => {}
+            };
         };
-        tokio::select! {
-            begun = tokio::time::timeout(self.bounds.header_time_max, stream.readable()) => matches!(begun, Ok(Ok(()))),
-            () = stopped => false,
+        match unless_stopped(tokio::time::timeout(begin_max, tls.accept(stream)), stopping).await {
+            Some(Ok(Ok(stream))) => {
+                let version = agreed(stream.get_ref().1.alpn_protocol());
+                self.http(TokioIo::new(stream), version, Bytes::new(), answers).await;
+            }
+            Some(Ok(Err(error))) => tracing::debug!(%error, "TLS handshake failed"),
+            Some(Err(_)) => tracing::debug!("TLS handshake took too long"),
+            None => {}
         }
     }
 
@@ -262,6 +249,18 @@ impl Bounds {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL);
         builder
+    }
+}
+
+/// None where the proxy stops before, and a little later: what a client has just sent is on its way.
+async fn unless_stopped<T>(begun: impl Future<Output = T>, stopping: Stopping) -> Option<T> {
+    let stopped = async {
+        stopping.begun().await;
+        tokio::time::sleep(ON_THE_WAY_MAX).await;
+    };
+    tokio::select! {
+        begun = begun => Some(begun),
+        () = stopped => None,
     }
 }
 

@@ -131,7 +131,7 @@ impl<'a> Request<'a> {
     pub fn prompt(&self, offset: u32, bytes_max: u32) -> Vec<u8> {
         asked!(self,
             lent => lent.prompt(offset, bytes_max),
-            facts => facts.prompt.range(offset as usize, bytes_max as usize))
+            facts => facts.prompt.iter().skip(offset as usize).take(bytes_max as usize).copied().collect())
     }
 
     /// The prompt's token ids, when the client sent ids instead of text.

@@ -16,7 +16,7 @@ async fn statuses(proxy: &Proxy, request: &[u8]) -> String {
     // What it closes with bytes unread ends in a reset, after the answer.
     let _ = client.read_to_end(&mut answers).await;
     let answers = String::from_utf8_lossy(&answers);
-    let statuses: Vec<&str> = answers.lines().filter_map(|line| line.strip_prefix("HTTP/1.")?.get(2..5)).collect();
+    let statuses: Vec<&str> = answers.split("HTTP/1.").skip(1).filter_map(|answer| answer.get(2..5)).collect();
     match statuses.is_empty() {
         true => "closed".to_owned(),
         false => statuses.join(" "),

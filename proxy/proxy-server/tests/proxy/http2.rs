@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::fixture::{Proxy, Replica, replicas};
 use crate::tls::{connector_of, lines};
 
-const BODY: &str = r#"{"model":"m","messages":[]}"#;
+const BODY: &str = r#"{"model":"tiny","messages":[]}"#;
 
 async fn client(io: impl Read + Write + Unpin + Send + 'static) -> SendRequest<Full<Bytes>> {
     let (client, connection) = handshake(TokioExecutor::new(), io).await.unwrap();
