@@ -10,10 +10,10 @@ use anyhow::{Context, bail};
 use inferno::collapse::Collapse;
 
 use crate::cases::Case;
-use crate::client::{Load, Moment, drive};
+use crate::client::{Moment, drive};
 use crate::peers::{Contender, Installed, Peer, start};
 use crate::prompts::Requests;
-use crate::run::{start_mock, warm};
+use crate::run::{load, start_mock};
 
 /// Samples a second: a prime, so that they do not march with the timers.
 const SAMPLES_PER_SECOND: u32 = 997;
@@ -49,14 +49,7 @@ fn sample(case: &Case, contender: &Contender, window: Duration, data: &Path) -> 
     if ids.is_empty() {
         bail!("the replicas alone are not sampled");
     }
-    let load = Load {
-        targets: &contender.targets,
-        connections: case.connections,
-        expected: case.expected(),
-        warm: warm(case),
-        window,
-        tick: window,
-    };
+    let load = load(case, contender, window);
     let mut requests = Requests::new(case.ask(), case.body_bytes, 0);
     let mut perf = None;
     let counted = drive(&load, &mut requests, |moment| {

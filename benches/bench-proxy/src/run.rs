@@ -104,21 +104,21 @@ fn turns(count: usize, round: usize) -> Vec<usize> {
     (0..count.min(1)).chain((0..others).map(|turn| 1 + (turn + round) % others)).collect()
 }
 
-/// How long the load runs before it counts.
-pub(crate) fn warm(case: &Case) -> Duration {
-    if case.answer_takes_time() { WARM_SLOW } else { WARM }
+/// A case's load on a contender, which is looked at when the window begins and ends.
+pub(crate) fn load<'a>(case: &Case, contender: &'a Contender, window: Duration) -> Load<'a> {
+    Load {
+        targets: &contender.targets,
+        connections: case.connections,
+        expected: case.expected(),
+        warm: if case.answer_takes_time() { WARM_SLOW } else { WARM },
+        window,
+        tick: window,
+    }
 }
 
 /// One window; with it, the share of the machine that others took meanwhile.
 fn window(case: &Case, contender: &Contender, window: Duration, seed: u64) -> anyhow::Result<(Sample, Option<f64>)> {
-    let load = Load {
-        targets: &contender.targets,
-        connections: case.connections,
-        expected: case.expected(),
-        warm: warm(case),
-        window,
-        tick: window,
-    };
+    let load = load(case, contender, window);
     let mut requests = Requests::new(case.ask(), case.body_bytes, seed);
     let mut looks = Vec::new();
     let counted = drive(&load, &mut requests, |moment| {

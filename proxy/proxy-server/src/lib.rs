@@ -29,6 +29,7 @@ mod base_url;
 mod clock;
 mod listen;
 mod sockets;
+mod stamp;
 mod tasks;
 mod wire;
 

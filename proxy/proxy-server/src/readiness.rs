@@ -4,7 +4,7 @@ use policy_api::Health;
 
 use crate::proxy::Proxy;
 
-/// Why requests should go elsewhere: the proxy stops, or no replica could take work, here or in another region.
+/// Why requests should go elsewhere: the proxy stops, or none of its replicas is healthy.
 pub(crate) fn why_not_ready(proxy: &Proxy) -> Option<String> {
     if proxy.stopping.is_begun() {
         return Some("the proxy is stopping".to_owned());

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Between two looks. Looking at a file's facts works on every file system and through links that are moved, as
+use crate::stamp::{Stamp, stamp};
+
+/// Between two looks. Looking at a file's stamp works on every file system and through links that are moved, as
 /// Kubernetes does with what it mounts; being told works on some.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// The most that is read of a file.
@@ -28,10 +30,10 @@ impl WatchedFile {
     /// The text when it is another than before; waits for that. A file that cannot be read is an error each time.
     pub async fn changed(&mut self) -> Result<String, String> {
         loop {
-            let before = facts(&self.path).await;
+            let before = stamp_of(&self.path).await;
             let text = read(&self.path).await;
             // A file that is being written is looked at again.
-            if facts(&self.path).await == before {
+            if stamp_of(&self.path).await == before {
                 match text {
                     Ok(text) if self.last.as_ref() != Some(&text) => {
                         self.last = Some(text.clone());
@@ -48,24 +50,20 @@ impl WatchedFile {
         }
     }
 
-    /// Waits until the file's facts are others.
-    async fn unlike(&self, before: Option<Facts>) {
+    /// Waits until the file's stamp is another.
+    async fn unlike(&self, before: Option<Stamp>) {
         loop {
             tokio::time::sleep(INTERVAL).await;
-            if facts(&self.path).await != before {
+            if stamp_of(&self.path).await != before {
                 return;
             }
         }
     }
 }
 
-/// What is another when the text may be.
-type Facts = (u64, u64, i64, i64);
-
-async fn facts(path: &Path) -> Option<Facts> {
-    use std::os::unix::fs::MetadataExt;
-    let facts = tokio::fs::metadata(path).await.ok()?;
-    Some((facts.ino(), facts.len(), facts.mtime(), facts.mtime_nsec()))
+/// `None` of a file that is not there.
+async fn stamp_of(path: &Path) -> Option<Stamp> {
+    tokio::fs::metadata(path).await.ok().map(|file| stamp(&file))
 }
 
 async fn read(path: &Path) -> Result<String, String> {

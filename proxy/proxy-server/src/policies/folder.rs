@@ -3,8 +3,6 @@
 //! A file may be written in pieces or moved into place: the folder is looked at once it has been quiet for a moment.
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +13,7 @@ use tokio::sync::mpsc::{self, Receiver};
 
 use crate::config::is_slot_name;
 use crate::policies::{Policies, Share, Slot, Sources, SwapError, Turn, Upload};
+use crate::stamp::{Stamp, stamp};
 
 /// How long nothing may happen before the folder is looked at.
 const QUIET: Duration = Duration::from_millis(100);
@@ -32,9 +31,6 @@ pub(crate) struct Folder {
     /// Dropped, it watches no more.
     _watcher: RecommendedWatcher,
 }
-
-/// What tells one content of a file from another, without reading it.
-type Stamp = (u64, u64, i64, i64);
 
 impl Folder {
     /// Begins to watch; or says why it cannot.
@@ -96,8 +92,8 @@ fn changed(folder: &Path, known: &mut BTreeMap<PathBuf, Stamp>) -> Vec<(String, 
             .take(FILES_MAX)
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
             .filter_map(|path| {
-                let stamp = stamp(&path.metadata().ok()?)?;
-                slot_of(&path).is_some().then_some((path, stamp))
+                let file = path.metadata().ok()?;
+                (file.is_file() && slot_of(&path).is_some()).then(|| (path, stamp(&file)))
             })
             .collect(),
         Err(error) => {
@@ -116,10 +112,6 @@ fn slot_of(path: &Path) -> Option<String> {
     let is_wasm = path.extension().is_some_and(|extension| extension == "wasm");
     let name = path.file_stem()?.to_str()?;
     (is_wasm && is_slot_name(name)).then(|| name.to_owned())
-}
-
-fn stamp(file: &Metadata) -> Option<Stamp> {
-    file.is_file().then(|| (file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
 }
 
 fn put(policies: &Policies, sources: &Sources, turn: &Turn, slot: &str, path: &Path) -> Result<(), SwapError> {

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::config::{Allowance, TenantFile, hex, key_id};
 use crate::tenants::Register;
 use crate::tenants::ledger::write_whole;
-use crate::tenants::register::{List, Lists, stamp};
+use crate::tenants::register::{List, Lists, stamp_of};
 
 /// What a tenant may, as the operator says it.
 #[derive(Debug, Default, Deserialize)]
@@ -124,7 +124,7 @@ impl Register {
         let text = toml::to_string(&List { tenant: changed.listed.clone() });
         let text = text.map_err(|error| ChangeError::Refused(error.to_string()))?;
         write_whole(path, text.as_bytes()).map_err(ChangeError::Write)?;
-        changed.stamp = stamp(path);
+        changed.stamp = stamp_of(path);
         self.publish(&mut lists, changed).map_err(ChangeError::Refused)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::config::{Tenancy, TenantFile, Tenants};
+use crate::stamp::{Stamp, stamp};
 use crate::tenants::{Ledger, Tokens};
 
 /// Between two looks at the file.
@@ -45,9 +45,6 @@ pub(super) struct Lists {
     pub stamp: Option<Stamp>,
 }
 
-/// What tells one content of a file from another, without reading it.
-pub(super) type Stamp = (u64, u64, i64, i64);
-
 /// The tenants' file.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -63,7 +60,7 @@ impl Register {
         let ledger = used_file.as_deref().map(Ledger::read).transpose()?.unwrap_or_default();
         let (stamp, listed) = match &file {
             None => (None, Vec::new()),
-            Some(path) => (stamp(path), read_list(path)?),
+            Some(path) => (stamp_of(path), read_list(path)?),
         };
         let register = Register {
             now: ArcSwap::default(),
@@ -119,7 +116,7 @@ impl Register {
     fn look(&self) {
         let Some(path) = &self.file else { return };
         let mut lists = self.lists();
-        let seen = stamp(path);
+        let seen = stamp_of(path);
         if seen == lists.stamp {
             return;
         }
@@ -173,9 +170,8 @@ pub(crate) async fn keep(register: Arc<Register>, clock: Clock) {
 }
 
 /// `None` of a file that is not there.
-pub(super) fn stamp(path: &Path) -> Option<Stamp> {
-    let found = path.metadata().ok()?;
-    Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+pub(super) fn stamp_of(path: &Path) -> Option<Stamp> {
+    path.metadata().ok().map(|file| stamp(&file))
 }
 
 /// A file that is not there has no tenants yet.

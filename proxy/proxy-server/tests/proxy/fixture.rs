@@ -154,6 +154,15 @@ impl Proxy {
         self.until("fleet", healthy).await;
     }
 
+    /// Waits until no replica of its own region has a request of ours.
+    pub async fn until_idle(&self) {
+        self.until("fleet", |fleet| {
+            let replicas = fleet["regions"][0]["replicas"].as_array().expect("replicas are a list");
+            replicas.iter().all(|replica| replica["in_flight"] == 0)
+        })
+        .await;
+    }
+
     /// Waits on the live stream until an event of this name fits, and gives its data.
     pub async fn until(&self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let mut stream = self.admin(Method::GET, "/admin/v1/events", "").await.into_body();
