@@ -4,13 +4,14 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Instant;
 
@@ -44,10 +45,13 @@ pub(crate) struct Multiplexed {
 struct Shared {
     sender: SendRequest<Outgoing>,
     streams: AtomicUsize,
-    /// What the server lets there be.
-    streams_let: Arc<AtomicUsize>,
+    /// `None` once it has ended.
+    driven: Arc<Mutex<Option<Driven>>>,
     idle_since: Mutex<Instant>,
 }
+
+/// What a connection's task drives.
+type Driven = Connection<TokioIo<Io>, Outgoing, TokioExecutor>;
 
 /// One stream of a connection, from before its request to its answer's end.
 pub(crate) struct Stream {
@@ -98,27 +102,28 @@ impl Multiplexed {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL);
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
-        let streams_let = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+        let driven = Arc::new(Mutex::new(Some(connection)));
         let shared = Arc::new(Shared {
             sender,
             streams: AtomicUsize::new(0),
-            streams_let: streams_let.clone(),
+            driven: driven.clone(),
             idle_since: Mutex::new(Instant::now()),
         });
         tokio::spawn(async move {
             let _place = place;
-            let mut connection = pin!(connection);
             // What ends it early shows in the streams that it takes along.
-            let _ = poll_fn(|cx| {
-                let polled = connection.as_mut().poll(cx);
-                streams_let.store(connection.current_max_send_streams(), Ordering::Relaxed);
-                polled
+            let _ = poll_fn(|cx| match &mut *lock(&driven) {
+                Some(connection) => Pin::new(connection).poll(cx),
+                None => Poll::Ready(Ok(())),
             })
             .await;
+            *lock(&driven) = None;
         });
         let mut stream = self.stream_on(&shared).expect("a new connection has room");
         stream.is_kept = false;
         self.connections().push(shared);
+        // Who waits for room finds it on this one.
+        self.room.tell();
         Ok(stream)
     }
 
@@ -134,7 +139,7 @@ impl Multiplexed {
 
     fn stream_on(&self, connection: &Arc<Shared>) -> Option<Stream> {
         // A server that lets there be none is asked all the same, and says so.
-        let most = connection.streams_let.load(Ordering::Relaxed).clamp(1, self.streams_max);
+        let most = connection.streams_let().clamp(1, self.streams_max);
         let one_more = |streams: usize| (streams < most).then_some(streams + 1);
         connection.streams.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
         Some(Stream { connection: connection.clone(), room: self.room.clone(), is_kept: true })
@@ -154,13 +159,23 @@ impl Multiplexed {
     }
 
     fn connections(&self) -> MutexGuard<'_, Vec<Arc<Shared>>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connections)
     }
 }
 
+/// No code under these locks leaves anything half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Shared {
+    /// Streams that the server lets there be.
+    fn streams_let(&self) -> usize {
+        lock(&self.driven).as_ref().map_or(0, Connection::current_max_send_streams)
+    }
+
     fn idle_since(&self) -> MutexGuard<'_, Instant> {
-        self.idle_since.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.idle_since)
     }
 }
 

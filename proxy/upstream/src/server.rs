@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::UPGRADE;
+use http::header::{CONNECTION, UPGRADE};
 use http::{Request, Response, StatusCode, request};
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
@@ -182,6 +182,8 @@ impl Server {
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = head.uri.clone();
         *request.headers_mut() = head.headers.clone();
+        // There are no such connections in HTTP/2, and what it names would be taken out with it.
+        request.headers_mut().remove(CONNECTION);
         match stream.request(request).await {
             Sent::Answered(answer) => Ok(Some(answer.map(|body| Incoming::of_two(body, stream)))),
             Sent::Unseen => Ok(None),

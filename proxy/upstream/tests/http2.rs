@@ -118,11 +118,15 @@ async fn a_burst_shares_a_connection_and_what_is_more_opens_another() {
 async fn who_finds_no_stream_waits_for_one() {
     let mut far = Far::start(Bounds { connections_max: 1, streams_max: 1, ..BOUNDS }, 100).await;
     let (first, second) = (get(&far.server), get(&far.server));
-    far.asked().await.answer("ok");
-    far.asked().await.answer("ok");
-    // Whichever came first: its body is read, and the other one is sent then.
-    let (first, second) = tokio::join!(async { read(first.await.unwrap()).await }, async { read(second.await.unwrap()).await });
-    assert_eq!((&first[..], &second[..]), (&b"ok"[..], &b"ok"[..]));
+    let answers = async {
+        for _ in 0..2 {
+            far.asked().await.answer("ok");
+        }
+    };
+    // Whichever came first: when its body was read the other one is sent.
+    let read = async |ask: tokio::task::JoinHandle<_>| read(ask.await.unwrap()).await;
+    let (first, second, ()) = tokio::join!(read(first), read(second), answers);
+    assert_eq!([first, second], ["ok", "ok"]);
     assert_eq!(far.connections(), 1);
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn authenticate(register: &Register, headers: &HeaderMap, now_unix_ms
 }
 
 /// Where tenants' keys are judged here: replicas have no use for them, and must not learn them.
-pub(crate) const KEYS: [HeaderName; 2] = [AUTHORIZATION, API_KEY];
+pub(crate) static KEYS: [HeaderName; 2] = [AUTHORIZATION, API_KEY];
 
 fn key_of(headers: &HeaderMap) -> Option<&str> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();

@@ -38,7 +38,7 @@ pub(crate) fn count_of_clients(headers: &HeaderMap) -> usize {
 }
 
 /// RFC 9110, section 7.6.1: these are about one connection, not about the message.
-const HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     KEEP_ALIVE,
     PROXY_CONNECTION,
@@ -50,10 +50,10 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// These are said anew for the next connection: whom it is to, and how long the body is.
-const SAID_ANEW: [HeaderName; 3] = [HOST, CONTENT_LENGTH, EXPECT];
+static SAID_ANEW: [HeaderName; 3] = [HOST, CONTENT_LENGTH, EXPECT];
 
 /// What no trailer may say: who asks, where to, and how the body is to be read (RFC 9110, section 6.5.1).
-const NEVER_TRAILERS: [HeaderName; 8] =
+static NEVER_TRAILERS: [HeaderName; 8] =
     [AUTHORIZATION, COOKIE, CONTENT_ENCODING, CONTENT_TYPE, header::CONTENT_RANGE, header::RANGE, header::TRAILER, REQUEST_ID];
 
 /// The client's headers as the replica gets them, in their order, but for those that are kept from it.

@@ -11,7 +11,7 @@ use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf, copy, split};
 use tokio::time::Instant;
 
 use crate::exchange::deadline::Deadline;
@@ -20,9 +20,6 @@ use crate::exchange::hops::{REQUEST_ID, connection_says, strip};
 use crate::exchange::relay::ClientBody;
 use crate::exchange::send::Answer;
 use crate::listen::After;
-
-/// Bytes on the way in each direction.
-const BYTES_MAX: usize = 16 << 10;
 
 /// A client that would switch.
 pub(crate) struct Switching {
@@ -103,16 +100,29 @@ async fn pass(
 ) -> Ended {
     let heard = Heard { began: Instant::now(), last_ms: AtomicU64::new(0) };
     let (client_broke, replica_broke) = (AtomicBool::new(false), AtomicBool::new(false));
-    let mut client = Side { io: client, heard: &heard, broke: &client_broke };
-    let mut replica = Side { io: replica, heard: &heard, broke: &replica_broke };
-    tokio::select! {
-        passed = copy_bidirectional_with_sizes(&mut client, &mut replica, BYTES_MAX, BYTES_MAX) => match passed {
-            Ok(_) => Ended::Orderly,
-            Err(_) if client_broke.load(Ordering::Relaxed) => Ended::ClientBroke,
-            Err(_) => Ended::ReplicaBroke,
-        },
-        ended = silence(&heard, idle_max, deadline) => ended,
+    let (client_says, client_hears) = split(Side { io: client, heard: &heard, broke: &client_broke });
+    let (replica_says, replica_hears) = split(Side { io: replica, heard: &heard, broke: &replica_broke });
+    let passed = tokio::select! {
+        // A client that has said all may still be answered; a replica that has said all ends it.
+        Err(broke) = one_way(client_says, replica_hears) => Err(broke),
+        passed = one_way(replica_says, client_hears) => passed,
+        ended = silence(&heard, idle_max, deadline) => return ended,
+    };
+    match passed {
+        Ok(()) => Ended::Orderly,
+        Err(_) if client_broke.load(Ordering::Relaxed) => Ended::ClientBroke,
+        Err(_) => Ended::ReplicaBroke,
     }
+}
+
+/// Passes all that is said, and its end.
+async fn one_way<F, T>(mut from: ReadHalf<F>, mut to: WriteHalf<T>) -> io::Result<()>
+where
+    F: AsyncRead,
+    T: AsyncWrite,
+{
+    copy(&mut from, &mut to).await?;
+    to.shutdown().await
 }
 
 /// Ends when nothing was heard for too long.

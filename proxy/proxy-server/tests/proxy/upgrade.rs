@@ -97,10 +97,12 @@ async fn a_websocket_passes_both_ways() {
     proxy.until("fleet", |fleet| fleet["regions"][0]["replicas"][0]["in_flight"] == 1).await;
     let long = "x".repeat(1 << 20);
     for text in ["hello", "", &long] {
-        client.send(Message::text(text)).await.unwrap();
-        assert_eq!(server.next().await.unwrap().unwrap(), Message::text(text));
-        server.send(Message::text(format!("{text}!"))).await.unwrap();
-        assert_eq!(client.next().await.unwrap().unwrap(), Message::text(format!("{text}!")));
+        let (sent, heard) = tokio::join!(client.send(Message::text(text)), server.next());
+        sent.unwrap();
+        assert_eq!(heard.unwrap().unwrap(), Message::text(text));
+        let (sent, heard) = tokio::join!(server.send(Message::text(format!("{text}!"))), client.next());
+        sent.unwrap();
+        assert_eq!(heard.unwrap().unwrap(), Message::text(format!("{text}!")));
     }
     client.close(None).await.unwrap();
     assert!(matches!(server.next().await, Some(Ok(Message::Close(_)))));

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use rustls::RootCertStore;
-use serde_json::Value;
 
 use crate::fixture::{Proxy, Replica, Speaks, body, shown, text};
 use crate::tls::{FOLDER, Far, acceptor};
@@ -97,12 +96,12 @@ async fn what_is_wrong_with_a_replicas_tls_is_said_where_its_health_is() {
     let expired = secured(Far { shows: "expired", ..SERVER }).await;
     let named = secured(Far { shows: "named", ..SERVER }).await;
     let wants = secured(Far { clients: Some("ca"), ..OLD }).await;
-    let plain = Replica::start().await;
+    let (valid, plain) = (secured(SERVER).await, Replica::start().await);
     let strangers = format!("tls = {{ ca_file = \"{FOLDER}/strangers.pem\" }}");
     for (lines, says) in [
         (entry(&expired, ""), "its certificate has expired: renew it there"),
         (entry(&named, ""), "its certificate is not for 127.0.0.1: set `server_name`"),
-        (entry(&expired, &strangers), "set `ca_file` to its authority's certificate"),
+        (entry(&valid, &strangers), "set `ca_file` to its authority's certificate"),
         (entry(&wants, ""), "set `client_certificate` and `client_key`"),
         (entry(&plain, ""), "it does not speak TLS: write http:// in its URL"),
     ] {
@@ -151,8 +150,7 @@ async fn a_region_is_reached_by_tls_and_shows_who_it_is() {
         eu.bound.data, eu.bound.admin
     );
     let us = Proxy::start(&format!("{}{peer}", showing("client"))).await;
-    let reached = |fleet: &Value| fleet["regions"][1]["available"].as_u64().is_some_and(|available| available > 0);
-    us.until("fleet", reached).await;
+    us.until("fleet", |fleet| fleet["regions"][1]["reachable"] == true).await;
     asks_and_is_answered(&us, &mut replica).await;
 }
 
