@@ -81,7 +81,8 @@ impl TryFrom<String> for BaseUrl {
         let scheme = match parts.scheme.as_ref().map(http::uri::Scheme::as_str) {
             Some("http") => Scheme::Http,
             Some("https") => Scheme::Https,
-            _ => return Err(format!("{text:?} has no scheme; {example}")),
+            None => return Err(format!("{text:?} has no scheme; {example}")),
+            Some(_) => return Err(format!("{text:?} has another scheme; {example}")),
         };
         let authority = parts.authority.ok_or_else(|| format!("{text:?} has no host; {example}"))?;
         check_authority(&authority).map_err(|wrong| format!("{text:?} {wrong}; {example}"))?;

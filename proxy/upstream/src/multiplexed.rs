@@ -48,6 +48,8 @@ struct Shared {
     /// `None` once it has ended.
     driven: Arc<Mutex<Option<Driven>>>,
     idle_since: Mutex<Instant>,
+    /// It takes no further request; those that it has go on.
+    leaves: AtomicBool,
 }
 
 /// What a connection's task drives.
@@ -84,7 +86,7 @@ impl Multiplexed {
     /// Room on a connection that there is.
     pub fn take(&self) -> Option<Stream> {
         let mut connections = self.connections();
-        connections.retain(|connection| !connection.sender.is_closed());
+        connections.retain(|connection| !connection.leaves());
         connections.iter().find_map(|connection| self.stream_on(connection))
     }
 
@@ -108,6 +110,7 @@ impl Multiplexed {
             streams: AtomicUsize::new(0),
             driven: driven.clone(),
             idle_since: Mutex::new(Instant::now()),
+            leaves: AtomicBool::new(false),
         });
         tokio::spawn(async move {
             let _place = place;
@@ -169,6 +172,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
+    fn leaves(&self) -> bool {
+        self.leaves.load(Ordering::Relaxed) || self.sender.is_closed()
+    }
+
     /// Streams that the server lets there be.
     fn streams_let(&self) -> usize {
         lock(&self.driven).as_ref().map_or(0, Connection::current_max_send_streams)
@@ -183,13 +190,17 @@ impl Stream {
     /// Sends a request and waits for the answer's head.
     pub async fn request(&self, request: Request<Outgoing>) -> Sent {
         let mut sender = self.connection.sender.clone();
-        match sender.try_send_request(request).await {
-            Ok(answer) => Sent::Answered(answer),
+        let sent = match sender.try_send_request(request).await {
+            Ok(answer) => return Sent::Answered(answer),
             Err(mut failed) => match failed.take_message() {
                 Some(_) => Sent::Unseen,
                 None => failed_by(failed.into_error()),
             },
+        };
+        if matches!(sent, Sent::Unseen) {
+            self.connection.leaves.store(true, Ordering::Relaxed);
         }
+        sent
     }
 }
 

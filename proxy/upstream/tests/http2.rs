@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use upstream::{Again, Bounds, Error, Http2, Origin, Outgoing, Server};
 
 use common::{BOUNDS, plain};
@@ -33,6 +33,8 @@ struct Asked {
 struct Far {
     asked: mpsc::UnboundedReceiver<Asked>,
     connections: Arc<AtomicUsize>,
+    /// Tells each connection to end in order.
+    goodbye: watch::Sender<()>,
     server: Server,
 }
 
@@ -42,7 +44,8 @@ impl Far {
         let origin = Origin { http2: Http2::Always, ..plain(listener.local_addr().unwrap()) };
         let (tell, asked) = mpsc::unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
-        let counted = connections.clone();
+        let (counted, goodbye) = (connections.clone(), watch::Sender::new(()));
+        let leaves = goodbye.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -58,10 +61,19 @@ impl Far {
                 });
                 let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                 builder.max_concurrent_streams(streams_let);
-                tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                let mut leaves = leaves.subscribe();
+                tokio::spawn(async move {
+                    let mut connection = std::pin::pin!(connection);
+                    tokio::select! {
+                        ended = connection.as_mut() => return ended,
+                        _ = leaves.changed() => connection.as_mut().graceful_shutdown(),
+                    }
+                    connection.await
+                });
             }
         });
-        Far { asked, connections, server: Server::new(origin, bounds) }
+        Far { asked, connections, goodbye, server: Server::new(origin, bounds) }
     }
 
     async fn asked(&mut self) -> Asked {
@@ -196,6 +208,22 @@ async fn a_reset_is_a_broken_connection_of_that_request_alone() {
     let broken = body.frame().await.unwrap();
     assert!(matches!(broken, Err(Error::Io(_))), "{broken:?}");
     assert_eq!(far.connections(), 1);
+}
+
+#[tokio::test]
+async fn an_orderly_end_lets_what_is_under_way_finish_and_costs_no_request() {
+    let mut far = Far::start(BOUNDS, 100).await;
+    let first = get(&far.server);
+    let under_way = far.asked().await;
+    far.goodbye.send_replace(());
+    for _ in 0..20 {
+        let ask = get(&far.server);
+        far.asked().await.answer("ok");
+        assert_eq!(read(ask.await.unwrap()).await, "ok");
+    }
+    under_way.answer("late");
+    assert_eq!(read(first.await.unwrap()).await, "late");
+    assert_eq!(far.connections(), 2);
 }
 
 #[tokio::test]

@@ -60,9 +60,9 @@ async fn far(shows: &str, clients: Option<&str>, speaks: &[&[u8]]) -> std::net::
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let service = service_fn(async |request: Request<hyper::body::Incoming>| {
+                let service = service_fn(|request: Request<hyper::body::Incoming>| {
                     let said = Full::new(Bytes::from(format!("{:?}", request.version())));
-                    Ok::<_, std::convert::Infallible>(http::Response::new(said))
+                    async move { Ok::<_, std::convert::Infallible>(http::Response::new(said)) }
                 });
                 // A client that leaves is no concern of the server's.
                 let _ = match is_two {
@@ -176,7 +176,7 @@ async fn a_server_in_the_clear_is_told_from_one_of_tls_both_ways() {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let service = service_fn(async |_| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
+            let service = service_fn(|_| async { Ok::<_, std::convert::Infallible>(http::Response::new(String::new())) });
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });

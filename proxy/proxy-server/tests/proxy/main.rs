@@ -7,6 +7,7 @@ mod admin;
 mod bad_input;
 mod breaker;
 mod check;
+mod connections;
 mod endpoints;
 mod failures;
 mod fleet;

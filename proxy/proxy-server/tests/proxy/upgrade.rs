@@ -107,8 +107,9 @@ async fn a_websocket_passes_both_ways() {
     client.close(None).await.unwrap();
     assert!(matches!(server.next().await, Some(Ok(Message::Close(_)))));
     while let Some(Ok(_)) = server.next().await {}
+    // It is the server that closes the connection.
+    drop(server);
     while let Some(Ok(_)) = client.next().await {}
-    drop((client, server));
     proxy.until_idle().await;
     let decisions = proxy.until("decisions", |all| all[0]["outcome"] == "finished").await;
     assert_eq!(decisions[0]["status"], 101);
@@ -134,6 +135,7 @@ async fn a_replica_that_breaks_ends_the_client_and_a_client_that_leaves_ends_the
     let (client, mut server) = both(&proxy, &mut replica).await;
     drop(client);
     assert!(!matches!(server.next().await, Some(Ok(_))));
+    drop(server);
     proxy.until_idle().await;
 }
 
