@@ -33,6 +33,7 @@ mod stamp;
 mod tasks;
 mod tls;
 mod wire;
+mod workers;
 
 pub use config::{Config, ConfigError, Limits};
 pub use serve::{Bound, Error, check, serve, serve_on};

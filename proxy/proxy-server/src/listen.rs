@@ -22,6 +22,7 @@ use crate::config::Limits;
 use crate::exchange::HEADERS_ADDED_MAX;
 use crate::tasks::Stopping;
 use crate::tls::{PortName, PortTls};
+use crate::workers::Workers;
 use connection::Connection;
 
 pub(crate) use after::After;
@@ -50,6 +51,8 @@ pub(crate) struct Port {
     /// Room for connections.
     pub room: Arc<Semaphore>,
     pub bounds: Bounds,
+    /// Who serves its connections; else the runtime that takes them.
+    pub workers: Option<Arc<Workers>>,
 }
 
 /// What one connection may take.
@@ -84,7 +87,7 @@ impl Port {
     /// Takes connections until the stop, then waits until those that are open have finished what they are at. A plain
     /// connection is HTTP/2 when it begins so (prior knowledge), one over TLS when both have agreed on it.
     pub async fn serve(self, answers: impl Answers, stopping: Stopping, drain_max: Duration) {
-        let Port { name: port, listener, tls, counts, room, bounds } = self;
+        let Port { name: port, listener, tls, counts, room, bounds, workers } = self;
         let (open, _) = watch::channel(());
         let (end, _) = watch::channel(false);
         let stop = stopping.clone().begun();
@@ -97,13 +100,20 @@ impl Port {
             let (tls, counts, ends) = (tls.clone(), counts.clone(), end.subscribe());
             let connection = Connection { port, tls, bounds, counts, ends, _room: room };
             let (mut open, answers, stopping) = (open.subscribe(), answers.clone(), stopping.clone());
-            tokio::spawn(async move {
+            let serve = move |stream| async move {
                 tokio::select! {
                     () = connection.serve(stream, answers, stopping) => {}
                     // The port has waited long enough.
                     _ = open.changed() => {}
                 }
-            });
+            };
+            match &workers {
+                None => drop(tokio::spawn(serve(stream))),
+                Some(workers) => match stream.into_std() {
+                    Ok(stream) => workers.serve(stream, serve),
+                    Err(error) => tracing::warn!(%error, "a connection could not be handed on"),
+                },
+            }
         }
         drop(listener);
         end.send_replace(true);

@@ -31,6 +31,7 @@ use crate::tasks::Tasks;
 use crate::tenants::{self, Register};
 use crate::tls::{PortName, PortTls, keep_certificates};
 use crate::upstream::Link;
+use crate::workers::Workers;
 
 /// How long background tasks get to end once the connections have.
 const TASKS_END_MAX: Duration = Duration::from_secs(1);
@@ -57,6 +58,14 @@ pub enum Error {
         port: &'static str,
         /// The address wanted.
         address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The threads of the data port could not be started.
+    #[error("cannot start {threads} threads for the data port (`limits.data_threads`): {source}")]
+    Threads {
+        /// How many were wanted.
+        threads: usize,
         /// Why not.
         source: std::io::Error,
     },
@@ -135,7 +144,9 @@ pub async fn serve_on(
     if are_given {
         until_looked(&proxy).await;
     }
-    let port = |name, listener, tls, room: &Arc<Semaphore>| Port {
+    let threads = limits.data_threads();
+    let workers = Workers::start(threads).map_err(|source| Error::Threads { threads, source })?;
+    let port = |name, listener, tls, room: &Arc<Semaphore>, workers| Port {
         name,
         listener,
         tls,
@@ -145,9 +156,10 @@ pub async fn serve_on(
         },
         room: room.clone(),
         bounds: Bounds::of(&limits),
+        workers,
     };
-    let data = port(PortName::Data, data, data_tls, &proxy.connections);
-    let admin = port(PortName::Admin, admin, admin_tls, &proxy.admin_connections);
+    let data = port(PortName::Data, data, data_tls, &proxy.connections, Some(Arc::new(workers)));
+    let admin = port(PortName::Admin, admin, admin_tls, &proxy.admin_connections, None);
     let ports = futures_util::future::join(
         data.serve(Data(proxy.clone()), tasks.stopping(), drain_max),
         admin.serve(Admin::new(proxy.clone()), tasks.stopping(), drain_max),

@@ -48,10 +48,10 @@ impl Links {
             streams_max: limits.replica_streams_max,
             idle_max: limits.replica_idle_max,
             idle_time_max: IDLE_TIME_MAX,
-            // All threads of the one runtime wait for the same sockets.
-            threads: 1,
+            threads: limits.data_threads(),
         };
-        Links { requests, looks: Bounds { connections_max: PROBE_CONNECTIONS_MAX, idle_max: 1, ..requests } }
+        // All threads of the one runtime that looks wait for the same sockets.
+        Links { requests, looks: Bounds { connections_max: PROBE_CONNECTIONS_MAX, idle_max: 1, threads: 1, ..requests } }
     }
 
     /// A server that nobody is connected to yet.

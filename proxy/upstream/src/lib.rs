@@ -24,6 +24,7 @@ pub use error::Error;
 pub use incoming::Incoming;
 pub use origin::{Http2, Origin, Secure};
 pub use outgoing::Outgoing;
+pub use pool::use_shard;
 pub use server::{Again, Bounds, Server};
 pub use tls::Trust;
 pub use upgraded::Upgraded;
