@@ -51,7 +51,10 @@ impl Links {
             threads: limits.data_threads(),
         };
         // All threads of the one runtime that looks wait for the same sockets.
-        Links { requests, looks: Bounds { connections_max: PROBE_CONNECTIONS_MAX, idle_max: 1, threads: 1, ..requests } }
+        Links {
+            requests,
+            looks: Bounds { connections_max: PROBE_CONNECTIONS_MAX, idle_max: 1, threads: 1, ..requests },
+        }
     }
 
     /// A server that nobody is connected to yet.

@@ -51,9 +51,7 @@ impl Io {
     /// Whether nothing came while it was idle: bytes nobody asked for, or its end.
     pub fn is_fresh(&mut self) -> bool {
         match self {
-            Io::Plain(stream) => {
-                stream.try_read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
-            }
+            Io::Plain(stream) => stream.try_read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
             // What comes may be about TLS alone, such as a ticket for the next session.
             Io::Tls(stream) => {
                 let (mut byte, mut cx) = ([0], Context::from_waker(Waker::noop()));

@@ -209,7 +209,8 @@ impl Server {
         let waiting = room.wait();
         let free = async {
             loop {
-                let way = self.kept(http2).or_else(|| fresh(|now| idle.take_any(now)).filter(|_| http2 != Http2::Always));
+                let way =
+                    self.kept(http2).or_else(|| fresh(|now| idle.take_any(now)).filter(|_| http2 != Http2::Always));
                 match way {
                     Some(way) => return Ok(way),
                     None => match room.take() {

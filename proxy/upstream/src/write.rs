@@ -84,8 +84,7 @@ mod tests {
     #[track_caller]
     fn check(request: Request<&'static str>, trailers: Option<HeaderMap>, expected: &str) {
         let (head, data) = request.into_parts();
-        let body =
-            Outgoing { data: Bytes::from_static(data.as_bytes()), trailers: trailers.map(Box::new) };
+        let body = Outgoing { data: Bytes::from_static(data.as_bytes()), trailers: trailers.map(Box::new) };
         let mut written = Vec::new();
         write_head(&mut written, &head, &body);
         written.extend_from_slice(&body.data);

@@ -66,9 +66,11 @@ async fn far(shows: &str, clients: Option<&str>, speaks: &[&[u8]]) -> std::net::
                 });
                 // A client that leaves is no concern of the server's.
                 let _ = match is_two {
-                    true => hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await,
+                    true => {
+                        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await
+                    }
                     false => {
                         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
                     }
@@ -136,7 +138,8 @@ async fn whom_we_believe_and_what_is_wrong_are_said() {
     check(at("server").await, NEAR, "HTTP/1.1").await;
     check(at("renewed").await, NEAR, "HTTP/1.1").await;
     check(at("expired").await, NEAR, "its certificate has expired: renew it there").await;
-    let stranger = "its certificate is signed by nobody who is trusted here: set `ca_file` to its authority's certificate";
+    let stranger =
+        "its certificate is signed by nobody who is trusted here: set `ca_file` to its authority's certificate";
     check(at("server").await, Near { trusts: "strangers", ..NEAR }, stranger).await;
     let other = at("named").await;
     let misnamed = "its certificate is not for 127.0.0.1: set `server_name` to a name that it is for \
@@ -156,8 +159,11 @@ async fn who_wants_to_know_us_is_shown_who_we_are() {
 
 #[tokio::test]
 async fn http_2_is_spoken_where_both_agree_on_it() {
-    let (both, old, new) =
-        (far("server", None, &[b"h2", b"http/1.1"]).await, far("server", None, &[b"http/1.1"]).await, far("server", None, &[b"h2"]).await);
+    let (both, old, new) = (
+        far("server", None, &[b"h2", b"http/1.1"]).await,
+        far("server", None, &[b"http/1.1"]).await,
+        far("server", None, &[b"h2"]).await,
+    );
     check(both, NEAR, "HTTP/2.0").await;
     check(both, Near { http2: Http2::Always, ..NEAR }, "HTTP/2.0").await;
     check(both, Near { http2: Http2::Never, ..NEAR }, "HTTP/1.1").await;
@@ -176,7 +182,8 @@ async fn a_server_in_the_clear_is_told_from_one_of_tls_both_ways() {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let service = service_fn(|_| async { Ok::<_, std::convert::Infallible>(http::Response::new(String::new())) });
+            let service =
+                service_fn(|_| async { Ok::<_, std::convert::Infallible>(http::Response::new(String::new())) });
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });

@@ -122,7 +122,11 @@ fn an_error_names_the_key_and_the_line() {
             "url = \"https://127.0.0.1:9000\"\ntls = { ca_file = \"CA\", server_name = \"a b\" }",
         ),
         ("an odd HTTP", "weight = 200", "http2 = \"yes\""),
-        ("a port that clients show nothing", "[limits]", "[tls]\ncert = \"a\"\nkey = \"b\"\nclient_ca_ports = \"none\"\n[limits]"),
+        (
+            "a port that clients show nothing",
+            "[limits]",
+            "[tls]\ncert = \"a\"\nkey = \"b\"\nclient_ca_ports = \"none\"\n[limits]",
+        ),
         (
             "TLS of what is found in the clear",
             "[limits]",

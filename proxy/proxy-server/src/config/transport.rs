@@ -137,10 +137,8 @@ impl Transports {
         if let Some(known) = loaded.iter().filter_map(Weak::upgrade).find(|tls| tls.files == files) {
             return Ok(known);
         }
-        let tls = ServerTls::load(files).map_err(|error| Wrong {
-            key: key.to_owned(),
-            message: format!("cannot speak TLS: {error}"),
-        })?;
+        let tls = ServerTls::load(files)
+            .map_err(|error| Wrong { key: key.to_owned(), message: format!("cannot speak TLS: {error}") })?;
         let tls = Arc::new(tls);
         loaded.push(Arc::downgrade(&tls));
         Ok(tls)

@@ -38,23 +38,23 @@ pub(crate) fn count_of_clients(headers: &HeaderMap) -> usize {
 }
 
 /// RFC 9110, section 7.6.1: these are about one connection, not about the message.
-static HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+static HOP_BY_HOP: [HeaderName; 8] =
+    [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE];
 
 /// These are said anew for the next connection: whom it is to, and how long the body is.
 static SAID_ANEW: [HeaderName; 3] = [HOST, CONTENT_LENGTH, EXPECT];
 
 /// What no trailer may say: who asks, where to, and how the body is to be read (RFC 9110, section 6.5.1).
-static NEVER_TRAILERS: [HeaderName; 8] =
-    [AUTHORIZATION, COOKIE, CONTENT_ENCODING, CONTENT_TYPE, header::CONTENT_RANGE, header::RANGE, header::TRAILER, REQUEST_ID];
+static NEVER_TRAILERS: [HeaderName; 8] = [
+    AUTHORIZATION,
+    COOKIE,
+    CONTENT_ENCODING,
+    CONTENT_TYPE,
+    header::CONTENT_RANGE,
+    header::RANGE,
+    header::TRAILER,
+    REQUEST_ID,
+];
 
 /// The client's headers as the replica gets them, in their order, but for those that are kept from it.
 pub(crate) fn onward(headers: &HeaderMap, kept_from_it: &[HeaderName]) -> HeaderMap {
@@ -173,7 +173,10 @@ mod tests {
             let onward = onward_trailers(trailers.collect());
             onward.map_or(vec![], |left| left.keys().map(ToString::to_string).collect::<Vec<_>>())
         };
-        assert_eq!(trailers(&["x-sum", "authorization", "content-length", "host", "te", "server-timing"]), ["x-sum", "server-timing"]);
+        assert_eq!(
+            trailers(&["x-sum", "authorization", "content-length", "host", "te", "server-timing"]),
+            ["x-sum", "server-timing"]
+        );
         assert!(trailers(&["transfer-encoding", "connection", "cookie"]).is_empty());
     }
 }

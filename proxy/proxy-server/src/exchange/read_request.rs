@@ -53,10 +53,11 @@ pub(crate) async fn read_request(
         return Err(Refusal::WrongMethod { path: head.uri.path().to_owned() });
     }
     let limit = Duration::from_millis(limits.body_ms_max);
-    let (body, trailers) = match tokio::time::timeout(limit, read_body(&head.headers, body, limits.body_bytes_max)).await {
-        Ok(body) => body?,
-        Err(_) => return Err(Refusal::BodyTooSlow { body_ms_max: limits.body_ms_max }),
-    };
+    let (body, trailers) =
+        match tokio::time::timeout(limit, read_body(&head.headers, body, limits.body_bytes_max)).await {
+            Ok(body) => body?,
+            Err(_) => return Err(Refusal::BodyTooSlow { body_ms_max: limits.body_ms_max }),
+        };
     let fields = match (endpoint, read_request_fields(&body, endpoint)) {
         (_, Ok(fields)) => fields,
         // What the body of an unknown endpoint means is the replica's to say.

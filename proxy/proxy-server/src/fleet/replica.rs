@@ -118,7 +118,8 @@ impl Replica {
     /// Whether a source means this one by it. Another weight is no other replica.
     pub fn is_as(&self, file: &config::Replica) -> bool {
         let config::Replica { name, url, region, kind, continues, weight: _, models, transport } = file;
-        let own = (&self.name, &self.url, &self.transport, &self.region, &self.kind, &self.continues, &self.only_models);
+        let own =
+            (&self.name, &self.url, &self.transport, &self.region, &self.kind, &self.continues, &self.only_models);
         own == (name, url, transport, region, kind, continues, models)
     }
 

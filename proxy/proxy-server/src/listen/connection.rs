@@ -12,6 +12,7 @@ use http::Request;
 use http::header::UPGRADE;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
+use hyper::server::conn::http1::UpgradeableConnection;
 use hyper_util::rt::TokioIo;
 use openai_api::ErrorBody;
 use prometheus::IntCounterVec;
@@ -73,7 +74,8 @@ impl Connection {
     }
 
     async fn secured(&self, tls: &PortTls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
-        let (why, error) = match tokio::time::timeout(self.bounds.header_time_max, tls.acceptor().accept(stream)).await {
+        let (why, error) = match tokio::time::timeout(self.bounds.header_time_max, tls.acceptor().accept(stream)).await
+        {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => (why(&error), error.to_string()),
             Err(_) => ("late", "it took too long".to_owned()),
@@ -103,7 +105,7 @@ impl Connection {
         let ended = match version {
             Version::One => {
                 let mut connection = self.bounds.http1().serve_connection(io, service).with_upgrades();
-                let stop = |connection: Pin<&mut _>| hyper::server::conn::http1::UpgradeableConnection::graceful_shutdown(connection);
+                let stop = UpgradeableConnection::graceful_shutdown;
                 let ended = driven(Pin::new(&mut connection), stop, self.ends.clone()).await;
                 if ended.as_ref().is_err_and(hyper::Error::is_timeout)
                     && let Some(parts) = connection.into_parts()

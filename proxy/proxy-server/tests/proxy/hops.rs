@@ -42,7 +42,8 @@ async fn answer_one(listener: TcpListener, says: String) -> String {
             let head = String::from_utf8(read[..end].to_vec()).unwrap();
             if head.starts_with("GET ") {
                 let models = r#"{"object":"list","data":[{"id":"tiny","object":"model"}]}"#;
-                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{models}", models.len());
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{models}", models.len());
                 socket.write_all(answer.as_bytes()).await.unwrap();
                 break;
             }
@@ -122,7 +123,9 @@ async fn a_client_that_expects_to_be_told_to_go_on_is_told_or_refused_before_its
     proxy.until_healthy(1).await;
     let mut client = TcpStream::connect(proxy.data()).await.unwrap();
     let head = |length: usize| {
-        format!("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n")
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+        )
     };
     client.write_all(head(CHAT.len()).as_bytes()).await.unwrap();
     assert_eq!(read_some(&mut client, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");

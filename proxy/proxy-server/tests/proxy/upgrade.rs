@@ -83,7 +83,10 @@ async fn websocket(proxy: &Proxy) -> WebSocketStream<TcpStream> {
     socket
 }
 
-async fn both(proxy: &Proxy, replica: &mut Switching) -> (WebSocketStream<TcpStream>, WebSocketStream<TokioIo<Upgraded>>) {
+async fn both(
+    proxy: &Proxy,
+    replica: &mut Switching,
+) -> (WebSocketStream<TcpStream>, WebSocketStream<TokioIo<Upgraded>>) {
     let (client, (headers, io)) = tokio::join!(websocket(proxy), replica.switched());
     assert_eq!((&headers[CONNECTION], &headers[UPGRADE]), (&"upgrade".parse().unwrap(), &"websocket".parse().unwrap()));
     (client, WebSocketStream::from_raw_socket(io, Role::Server, None).await)
