@@ -4,7 +4,9 @@ use std::path::Path;
 
 use rustls::RootCertStore;
 
+use crate::fixture::guest::{placing, region};
 use crate::fixture::{Proxy, Replica, Speaks, body, shown, text};
+use crate::policies::put;
 use crate::tls::{FOLDER, Far, acceptor};
 
 async fn secured(far: Far<'_>) -> Replica {
@@ -154,6 +156,7 @@ async fn a_region_is_reached_by_tls_and_shows_who_it_is() {
     );
     let us = Proxy::start(&format!("{}{peer}", showing("client"))).await;
     us.until("fleet", |fleet| fleet["regions"][1]["available"] == 1).await;
+    put(&us, "placement", placing("away", &region(1))).await;
     asks_and_is_answered(&us, &mut replica).await;
 }
 
