@@ -195,7 +195,8 @@ impl Server {
     /// Room on a connection that there is.
     fn kept(&self, http2: Http2) -> Option<Way> {
         let Inner { origin, idle, multiplexed, .. } = &*self.0;
-        let may_be_two = http2 == Http2::Always || (http2 == Http2::Auto && origin.secure.is_some());
+        let may_agree = || origin.secure.is_some() && multiplexed.may_agree();
+        let may_be_two = http2 == Http2::Always || (http2 == Http2::Auto && may_agree());
         let stream = may_be_two.then(|| multiplexed.take()).flatten();
         stream.map(Way::Two).or_else(|| (http2 != Http2::Always).then(|| fresh(|now| idle.take(now))).flatten())
     }
