@@ -27,6 +27,7 @@ pub(crate) fn load<B: Backend>(config: &Config, backend: B) -> Result<Loaded<B>,
         block_tokens: config.block_tokens,
         step_tokens_max: config.step_tokens_max,
         step_logits_max: config.running_max,
+        round_to: None,
     };
     // The small files first: what is wrong with them should not wait for gigabytes.
     let Text { vocabulary, template, mut end_tokens } = match Gguf::is_named_so(path) {
