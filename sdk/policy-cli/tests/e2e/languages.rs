@@ -44,7 +44,7 @@ fn a_new_policy_in_typescript() {
             "place(_request, fleet) {\n",
             "place(request, fleet) {\n    if (request.model === 'bad') throw new Error('boom');\n",
         ],
-        "Error: boom (in place)",
+        "Error: boom (policy.ts:11 in place)",
     );
 }
 
@@ -70,6 +70,24 @@ fn a_new_policys_own_tests_pass() {
     let (component, tests) = (folder.join("policy.wasm"), folder.join("tests"));
     policy(&["check", text(&component)]).unwrap();
     policy(&["test", text(&tests), "--policy", text(&component)]).unwrap();
+    policy(&["test", &format!("--unit={}", text(&folder))]).unwrap();
+}
+
+/// The unit tests that come with it run with nothing installed in the folder, and one that fails is a failure.
+#[test]
+fn unit_tests_find_the_policy_and_its_sdk() {
+    for (lang, tests, [from, to]) in [
+        ("ts", "tests/policy.test.ts", ["Placement.replica(2)", "Placement.replica(1)"]),
+        ("python", "tests/test_policy.py", ["Placement.replica(2)", "Placement.replica(1)"]),
+    ] {
+        let room = Room::new();
+        let folder = room.scaffold("first-idle", lang);
+        let unit = format!("--unit={}", text(&folder));
+        policy(&["test", &unit]).unwrap_or_else(|error| panic!("{lang}: {error:#}"));
+        edit(&folder.join(tests), from, to);
+        let failed = policy(&["test", &unit]).unwrap_err();
+        assert!(format!("{failed:#}").contains("run the unit tests"), "{failed:#}");
+    }
 }
 
 /// An example's component, whose own tables hold.
