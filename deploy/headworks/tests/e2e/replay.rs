@@ -69,7 +69,7 @@ fn what_a_proxy_records_is_replayed_bit_for_bit() {
     assert!(call["us"].is_f64() && one["facts_digest"].as_str().unwrap().len() == 16);
     for (path, code, why) in [
         ("beef", "unknown_decision", "not of this run of the proxy"),
-        ("ffffffffffffff", "unknown_decision", "no request has had that id yet"),
+        ("ffffffffffffffff", "unknown_decision", "no request has had that id yet"),
         ("beef/replay", "not_recorded", "not of this run of the proxy"),
         (&format!("{unrecorded}/replay"), "not_recorded", "was made while nothing was recorded"),
     ] {
@@ -133,7 +133,7 @@ fn an_author_records_lists_and_replays_from_the_command_line() {
 
     let listed = said(&verb(&["decisions", "--policy", "least-load"]));
     let id = &decisions(&proxy, "limit=1")[0];
-    for part in [id.as_str(), "least-load 0.1.0", "replica us-0", "finished", "lowest load"] {
+    for part in [id.as_str(), "least-load 0.1.0", "replica us-0", "finished", "the only one that takes work"] {
         assert!(listed.contains(part), "no {part:?} in\n{listed}");
     }
     assert!(said(&verb(&["decisions", "--tenant", "nobody"])).contains("no decision that is kept"));

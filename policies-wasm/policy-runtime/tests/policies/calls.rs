@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::support::{
-    Guest, HOLD, Memory, PASS, admit, fleet, load, patient, place, place_of, placing, replica, runtime,
+    Guest, HOLD, Memory, PASS, admit, configured, fleet, load, patient, place, place_of, placing, replica, runtime,
 };
 use policy_api::{Admission, Denial, Event, Hook, Mode, Placement, Policy, PolicyFault, ReplicaId, Subject};
 use policy_runtime::{Limits, Runtime};
