@@ -87,7 +87,8 @@ pub fn check(config: &Config) -> Result<(), Error> {
     let folders = Folders { cache: config.policy_cache_folder.as_deref(), state: None };
     let sources = sources(config);
     let (limits, recorder) = (&config.limits, Arc::new(Recorder::new(1)));
-    let loaded = Policies::start(&config.policies, &sources, limits, folders, clock, &metrics, recorder, rand::random());
+    let loaded =
+        Policies::start(&config.policies, &sources, limits, folders, clock, &metrics, recorder, rand::random());
     loaded.map_err(|error| Error::Policy(error.to_string()))?;
     Register::open(config.tenancy.clone()).map_err(Error::Tenants)?;
     watched(config.watch.as_deref()).map(drop)

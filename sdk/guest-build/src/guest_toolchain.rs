@@ -82,7 +82,9 @@ impl GuestToolchain {
     pub fn first(&self, target: &Path) -> &'static str {
         let libraries = target.join(TARGET).join("release/deps");
         match &self.source {
-            Source::Debian(_) if !has_std(&libraries) => "; it builds the standard library first, which takes two minutes",
+            Source::Debian(_) if !has_std(&libraries) => {
+                "; it builds the standard library first, which takes two minutes"
+            }
             Source::Debian(_) | Source::Host { .. } => "",
         }
     }

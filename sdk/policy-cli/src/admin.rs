@@ -143,7 +143,8 @@ impl Admin {
         };
         let answer = answer.map_err(|error| self.no_answer(&error))?;
         let status = answer.status();
-        let mut reader = answer.into_body().into_with_config().limit(bytes_max.saturating_add(1)).reader().take(bytes_max);
+        let mut reader =
+            answer.into_body().into_with_config().limit(bytes_max.saturating_add(1)).reader().take(bytes_max);
         if status.is_success() {
             return Ok(reader);
         }

@@ -34,7 +34,8 @@ struct Report {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let Args { component: ComponentArgs { file, config }, json } = args;
-    let runtime = cached_runtime(Limits::default(), Arc::new(VirtualHost::default()), 0).context("start the runtime")?;
+    let runtime =
+        cached_runtime(Limits::default(), Arc::new(VirtualHost::default()), 0).context("start the runtime")?;
     let report = check(&runtime, file.display().to_string(), &input::component(file)?, config.json()?);
     let text = if *json { format!("{:#}\n", report.as_json()) } else { report.as_text() };
     print!("{text}");

@@ -77,7 +77,8 @@ fn asked(proxy: &Admin, id: &str) -> anyhow::Result<(u64, Vec<u8>)> {
     if let Some(Ok(found)) = as_it_stands {
         return Ok(found);
     }
-    let path = with_query("/admin/v1/decisions", &[("request_id", Some(id.to_owned())), ("limit", Some("1".to_owned()))]);
+    let path =
+        with_query("/admin/v1/decisions", &[("request_id", Some(id.to_owned())), ("limit", Some("1".to_owned()))]);
     let decided = proxy.get(&path)?;
     match (decided["decisions"][0]["id"].as_str().and_then(number_of), as_it_stands) {
         (Some(number), _) => by_number(number),

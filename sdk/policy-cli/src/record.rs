@@ -14,9 +14,11 @@ use crate::shown::word;
 
 /// What to do with the proxy's recording. Without any of these its state is shown
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The proxy writes the recording into the folder that [recording] of its configuration names. Then:\n\n  \
+#[command(
+    after_help = "The proxy writes the recording into the folder that [recording] of its configuration names. Then:\n\n  \
     headworks policy replay FILE                 the recorded decisions again, bit for bit\n  \
-    headworks policy explain ID                  what the policies saw of one of them")]
+    headworks policy explain ID                  what the policies saw of one of them"
+)]
 pub struct Args {
     /// Begin a recording, end it after so long, and say where it is
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600), group = "what")]
@@ -51,7 +53,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let state = match (seconds, begin, end) {
         (Some(seconds), ..) => {
             begun()?;
-            eprintln!("recording for {seconds} s; if this is stopped, `headworks policy record --end` ends the recording");
+            eprintln!(
+                "recording for {seconds} s; if this is stopped, `headworks policy record --end` ends the recording"
+            );
             thread::sleep(Duration::from_secs(*seconds));
             ended()?
         }
@@ -82,7 +86,8 @@ impl<'a> NewFile<'a> {
 
     fn fetch(self, proxy: &Admin, state: &Value) -> anyhow::Result<String> {
         let NewFile { path, mut file } = self;
-        let bytes_max = state["bytes_max"].as_u64().unwrap_or_default().max(state["bytes"].as_u64().unwrap_or_default());
+        let bytes_max =
+            state["bytes_max"].as_u64().unwrap_or_default().max(state["bytes"].as_u64().unwrap_or_default());
         let fetched = proxy.get_into(&format!("{PATH}/file"), &mut file, bytes_max).and_then(|bytes| {
             file.flush().with_context(|| format!("write {}", path.display()))?;
             Ok(format!("{}, {bytes} bytes", path.display()))
@@ -122,9 +127,7 @@ mod tests {
 
     #[test]
     fn a_recordings_state_is_told() {
-        let state = |on: bool, file: Value, dropped: u64| {
-            json!({ "on": on, "file": file, "prompts": on, "bytes": 700, "bytes_max": 9000, "calls": 3, "dropped": dropped })
-        };
+        let state = |on: bool, file: Value, dropped: u64| json!({ "on": on, "file": file, "prompts": on, "bytes": 700, "bytes_max": 9000, "calls": 3, "dropped": dropped });
         let told = [
             as_text(&state(false, Value::Null, 0), None),
             as_text(&state(true, json!("recordings/1.jsonl"), 0), None),

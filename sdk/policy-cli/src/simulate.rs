@@ -74,7 +74,8 @@ impl Asked {
             }
             let bytes = input::component(Path::new(file))?;
             let config_json = config.map(input::config_json).transpose()?.unwrap_or_default();
-            let component = runtime.load("title", &bytes, &config_json, None).with_context(|| format!("load {file}"))?;
+            let component =
+                runtime.load("title", &bytes, &config_json, None).with_context(|| format!("load {file}"))?;
             let Description { name, version, .. } = component.describe();
             titles.push(config.map_or(format!("{name} {version}"), |config| format!("{name} {version} {config}")));
             policies.push(Source::Component { bytes: bytes.into(), config_json });

@@ -118,9 +118,7 @@ fn an_author_records_lists_and_replays_from_the_command_line() {
     let engine = engine(&[]);
     let dir = folder();
     let proxy = proxy(&[&engine.url], "least-load", &format!("[recording]\nfolder = {:?}\n", dir.path()));
-    let verb = |words: &[&str]| {
-        headworks().arg("policy").args(words).args(["--admin", &proxy.admin]).output().unwrap()
-    };
+    let verb = |words: &[&str]| headworks().arg("policy").args(words).args(["--admin", &proxy.admin]).output().unwrap();
     assert!(said(&verb(&["record"])).contains("nothing was recorded"));
     assert!(said(&verb(&["record", "--begin"])).contains("recording into"));
     ask(&proxy.url, "hello");

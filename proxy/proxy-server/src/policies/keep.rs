@@ -62,14 +62,7 @@ impl Policies {
         self.keep();
     }
 
-    fn bring_back(
-        &self,
-        turn: &Turn,
-        kept: &Kept,
-        bytes: bytes::Bytes,
-        sources: &Sources,
-        on_disk: &mut Vec<Kept>,
-    ) {
+    fn bring_back(&self, turn: &Turn, kept: &Kept, bytes: bytes::Bytes, sources: &Sources, on_disk: &mut Vec<Kept>) {
         let Kept { slot, digest, by, activated_unix_ms, .. } = kept;
         match self.put_back(turn, kept, bytes, sources) {
             Ok(()) => {

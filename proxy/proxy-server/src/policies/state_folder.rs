@@ -58,7 +58,8 @@ impl StateFolder {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
             let mode = fs::metadata(folder)?.permissions().mode();
             if mode & 0o022 != 0 {
-                let message = format!("others may write to {} (mode {:o}); `chmod go-w` it", folder.display(), mode & 0o777);
+                let message =
+                    format!("others may write to {} (mode {:o}); `chmod go-w` it", folder.display(), mode & 0o777);
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
             }
         }
@@ -158,7 +159,9 @@ impl StateFolder {
     /// Components that nothing names: what a crash left.
     fn remove_strays(&self, found: &[Found]) {
         let named = |file: &Path| {
-            found.iter().any(|found| matches!(found, Found::Sound { kept, .. } if self.component_of(&kept.digest) == *file))
+            found
+                .iter()
+                .any(|found| matches!(found, Found::Sound { kept, .. } if self.component_of(&kept.digest) == *file))
         };
         for file in files(&self.components, "").unwrap_or_default() {
             if !named(&file) {

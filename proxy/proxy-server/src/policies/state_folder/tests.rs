@@ -74,7 +74,9 @@ fn damage_is_told_of_and_harms_nothing_beside_it() {
     fs::copy(file("d"), file("e")).unwrap();
     let found = found(room.path());
     assert_eq!(found[0], "d four");
-    for part in ["a.json: its checksum is another", "b.json: EOF", "c.json: its component", "e.json: it is about slot \"d\""] {
+    for part in
+        ["a.json: its checksum is another", "b.json: EOF", "c.json: its component", "e.json: it is about slot \"d\""]
+    {
         assert!(found.iter().any(|found| found.starts_with(part)), "{part} is not in {found:?}");
     }
     assert_eq!(components(room.path()), 4, "nothing is tidied away while something is damaged");
