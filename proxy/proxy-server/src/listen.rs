@@ -1,15 +1,14 @@
 //! Takes connections: bounded in number, with bounded heads, TLS where configured, ended gracefully.
 
+mod leave;
 mod patient;
 mod version;
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,15 +29,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Limits, TlsFiles};
 use crate::exchange::HEADERS_ADDED_MAX;
-use crate::tasks::Stopping;
+use crate::tasks::{Ending, Stopping};
+use leave::{Leave, left_over};
 use patient::Patient;
 use version::{ALPN, Version, agreed, sniffed};
 
 /// How long accepting pauses when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// How long a stop waits for the first bytes of a client that has just connected: they are on their way.
-const ON_THE_WAY_MAX: Duration = Duration::from_millis(250);
 
 /// Requests that one HTTP/2 connection may have open at once.
 const STREAMS_MAX: u32 = 256;
@@ -125,24 +122,35 @@ impl Port {
         let Port { listener, tls, room, bounds } = self;
         let (open, _) = watch::channel(());
         let graceful = GracefulShutdown::new();
-        let stop = stopping.clone().begun();
-        tokio::pin!(stop);
-        loop {
-            let (stream, room) = tokio::select! {
-                accepted = accept(&listener, &room) => accepted,
-                () = &mut stop => break,
-            };
-            let connection = Connection { tls: tls.clone(), bounds, watcher: graceful.watcher(), _room: room };
-            let (mut open, answers, stopping) = (open.subscribe(), answers.clone(), stopping.clone());
+        let leave = Leave::new(stopping.clone(), drain_max);
+        let begin = |stream, room| {
+            let (tls, watcher, leave) = (tls.clone(), graceful.watcher(), leave.clone());
+            let connection = Connection { tls, bounds, watcher, leave, _room: room };
+            let (mut open, answers) = (open.subscribe(), answers.clone());
             tokio::spawn(async move {
                 tokio::select! {
-                    () = connection.serve(stream, answers, stopping) => {}
+                    () = connection.serve(stream, answers) => {}
                     // The port has waited long enough.
                     _ = open.changed() => {}
                 }
             });
+        };
+        let stop = stopping.begun();
+        tokio::pin!(stop);
+        let ending = loop {
+            tokio::select! {
+                (stream, room) = accept(&listener, &room) => begin(stream, room),
+                ending = &mut stop => break ending,
+            }
+        };
+        match ending {
+            // They are in one queue for both processes, and the other one takes them.
+            Ending::HandedOver => drop(listener),
+            Ending::Stopped => {
+                let rooms = std::iter::from_fn(|| room.clone().try_acquire_owned().ok());
+                rooms.zip(left_over(listener)).for_each(|(room, stream)| begin(stream, room));
+            }
         }
-        drop(listener);
         if tokio::time::timeout(drain_max, graceful.shutdown()).await.is_err() {
             tracing::warn!("connections did not finish in time and are closed");
         }
@@ -167,25 +175,26 @@ struct Connection {
     tls: Option<TlsAcceptor>,
     bounds: Bounds,
     watcher: Watcher,
+    leave: Leave,
     _room: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    async fn serve(self, mut stream: TcpStream, answers: impl Answers, stopping: Stopping) {
+    async fn serve(self, mut stream: TcpStream, answers: impl Answers) {
         // Tokens are small writes; waiting to fill packets would add their spacing to every one.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let begin_max = self.bounds.header_time_max;
+        let (begin_max, leave) = (self.bounds.header_time_max, self.leave.clone());
         let Some(tls) = &self.tls else {
             let begun = tokio::time::timeout(begin_max, sniffed(&mut stream));
-            return match unless_stopped(begun, stopping).await {
+            return match leave.unless_over(begun).await {
                 Some(Ok(Ok(Some((version, begun))))) => self.http(TokioIo::new(stream), version, begun, answers).await,
                 Some(Ok(Err(error))) => tracing::debug!(%error, "connection ended early"),
                 Some(Ok(Ok(None)) | Err(_)) | None => {}
             };
         };
-        match unless_stopped(tokio::time::timeout(begin_max, tls.accept(stream)), stopping).await {
+        match leave.unless_over(tokio::time::timeout(begin_max, tls.accept(stream))).await {
             Some(Ok(Ok(stream))) => {
                 let version = agreed(stream.get_ref().1.alpn_protocol());
                 self.http(TokioIo::new(stream), version, Bytes::new(), answers).await;
@@ -203,23 +212,33 @@ impl Connection {
         begun: Bytes,
         answers: impl Answers,
     ) {
-        let Connection { bounds, watcher, _room, .. } = self;
-        let service = hyper::service::service_fn(move |request| {
-            let answer = answers.clone().answer(request);
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
+        let Connection { bounds, watcher, leave, _room, .. } = self;
         let io = Patient::new(io, begun, bounds.silence_time_max);
         let ended = match version {
             Version::One => {
-                let mut connection = bounds.http1().serve_connection(io, service);
-                // At a stop hyper closes a connection that it has read nothing of, though a request may wait there: it
-                // reads first.
-                match poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx))).await {
-                    Poll::Ready(ended) => ended,
-                    Poll::Pending => watcher.watch(connection).await,
-                }
+                let last = leave.clone();
+                let service = hyper::service::service_fn(move |request| {
+                    let (answer, last) = (answers.clone().answer(request), last.clone());
+                    async move {
+                        let mut answer = answer.await;
+                        last.mark(&mut answer);
+                        Ok::<_, Infallible>(answer)
+                    }
+                });
+                let connection = bounds.http1().serve_connection(io, service);
+                let ended = leave.served(connection, http1::Connection::graceful_shutdown).await;
+                // The port waits for who holds one.
+                drop(watcher);
+                ended
             }
-            Version::Two => watcher.watch(bounds.http2().serve_connection(io, service)).await,
+            Version::Two => {
+                let service = hyper::service::service_fn(move |request| {
+                    let answer = answers.clone().answer(request);
+                    async move { Ok::<_, Infallible>(answer.await) }
+                });
+                // GOAWAY says which requests were seen; the others lose nothing.
+                watcher.watch(bounds.http2().serve_connection(io, service)).await
+            }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended early");
@@ -249,18 +268,6 @@ impl Bounds {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL);
         builder
-    }
-}
-
-/// None where the proxy stops before, and a little later: what a client has just sent is on its way.
-async fn unless_stopped<T>(begun: impl Future<Output = T>, stopping: Stopping) -> Option<T> {
-    let stopped = async {
-        stopping.begun().await;
-        tokio::time::sleep(ON_THE_WAY_MAX).await;
-    };
-    tokio::select! {
-        begun = begun => Some(begun),
-        () = stopped => None,
     }
 }
 
