@@ -55,18 +55,20 @@ async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incom
     journal.ends_by(deadline);
     proxy.count_request();
     let tenant = authenticate(&proxy.tenants, request.headers(), proxy.clock.now_unix_ms())?;
-    let mut request = read_request(request, &proxy.limits).await?;
+    let route = proxy.routes.find(request.uri(), request.headers());
+    let mut request = read_request(request, route, &proxy.limits).await?;
     let facts = facts(proxy, &mut request, &tenant);
     journal.read(&request, &facts);
 
     // One chain for the whole request: none is decided by half a swap.
     let chain = proxy.policies.chain();
-    admit::admit(proxy, journal, &chain, &facts, &tenant)?;
+    let chain = request.route.as_ref().map_or_else(|| chain.clone(), |route| route.chain(chain.clone()));
+    admit::admit(proxy, journal, &chain, &request, &facts, &tenant)?;
 
     let mut attempts = Attempts::new(proxy.limits.tries_max, request.repeat);
     let mut last_failure = None;
     loop {
-        let (placed, held) = match place::place(proxy, journal, &chain, &facts, &attempts.tried).await {
+        let (placed, held) = match place::place(proxy, journal, &chain, (&facts, request.route.as_deref()), &attempts.tried).await {
             Ok(placed) => placed,
             // With nobody left to try, what went wrong with the last one says more.
             Err(Refusal::NobodyTakesWork) => return Err(last_failure.unwrap_or(Refusal::NobodyTakesWork)),
@@ -74,7 +76,7 @@ async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incom
         };
         let target = placed.target();
         attempts.begin();
-        let hedging = Hedging { chain: &chain, facts: &facts, tried: &attempts.tried };
+        let hedging = Hedging { chain: &chain, facts: &facts, route: request.route.as_deref(), tried: &attempts.tried };
         match send::send(proxy, journal, &request, placed, held, Some(hedging)).await {
             Ok(answer) => {
                 let replica = journal.ran_on();

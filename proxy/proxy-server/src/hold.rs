@@ -46,20 +46,20 @@ impl Hold {
     }
 
     /// Whether a request is to wait behind others like it.
-    pub fn is_behind(&self, facts: &RequestFacts) -> bool {
+    pub fn is_behind(&self, facts: &RequestFacts, kind: &str) -> bool {
         let inner = self.inner();
-        !inner.queue.is_empty() && inner.queue.is_behind(&facts.tenant, &facts.model, facts.priority)
+        !inner.queue.is_empty() && inner.queue.is_behind(&facts.tenant, kind, facts.priority)
     }
 
-    /// A place for one more, if there is one.
-    pub fn enter(&self, facts: &RequestFacts) -> Option<Place<'_>> {
+    /// A place for one more, if there is one. Where one of a kind has no room, none has.
+    pub fn enter(&self, facts: &RequestFacts, kind: &str) -> Option<Place<'_>> {
         let mut inner = self.inner();
         if inner.queue.len() >= self.queue_max {
             return None;
         }
         let id = inner.queue.push(Held {
             tenant: facts.tenant.as_str().into(),
-            model: facts.model.as_str().into(),
+            model: kind.into(),
             priority: facts.priority,
             tokens: facts.prompt_tokens_estimate.saturating_add(facts.output_tokens_max),
             since_ms: self.clock.now_ms(),

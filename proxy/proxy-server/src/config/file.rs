@@ -1,6 +1,6 @@
 //! The configuration file as it is typed, and the checks that make a [`Config`] of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use crate::config::admin::AdminFile;
 use crate::config::discovery::{self, DiscoveryFile};
 use crate::config::oci::OciFile;
 use crate::config::policies::{self, PoliciesFile, PolicyFile};
+use crate::config::routes::{self, RouteFile};
 use crate::config::signing::SigningFile;
 use crate::config::tenants::{TenantFile, TenantsFile};
 use crate::config::tokens::JwtFile;
@@ -39,6 +40,8 @@ pub(super) struct ConfigFile {
     regions: Vec<RegionFile>,
     #[serde(default, rename = "policy")]
     policies: Vec<PolicyFile>,
+    #[serde(default, rename = "route")]
+    routes: Vec<RouteFile>,
     #[serde(default, rename = "policies")]
     all_policies: PoliciesFile,
     #[serde(default, rename = "tenant")]
@@ -56,6 +59,13 @@ pub(super) struct ConfigFile {
     resume: ResumeFile,
     telemetry: Option<TelemetryFile>,
     recording: Option<RecordingFile>,
+    access_log: Option<AccessLogFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccessLogFile {
+    file: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +85,7 @@ pub(super) struct ReplicaFile {
     pub continues: Option<ContinuesFile>,
     pub weight: Option<u32>,
     pub models: Option<Vec<String>>,
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// How a replica goes on with a stream that another one began.
@@ -164,7 +175,7 @@ pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 const NAME_BYTES_MAX: usize = 128;
 
 /// Headers that carry credentials; policies never see them.
-const CREDENTIALS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"];
+pub(super) const CREDENTIALS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"];
 
 impl ConfigFile {
     pub(super) fn check(self, folder: &Path, environment: Environment<'_>) -> Result<Config, Wrong> {
@@ -180,6 +191,7 @@ impl ConfigFile {
             discoveries,
             regions,
             policies,
+            routes,
             all_policies: PoliciesFile { watch },
             tenants,
             all_tenants,
@@ -190,6 +202,7 @@ impl ConfigFile {
             resume,
             telemetry,
             recording,
+            access_log,
         } = self;
         let region = region.unwrap_or_else(|| "local".to_owned());
         check_name("region", &region)?;
@@ -205,6 +218,7 @@ impl ConfigFile {
         let regions = check_regions(regions, &region, environment)?;
         let names = RegionNames::of(&region, &regions);
         let register_token = admin.register_token(environment)?;
+        let policies = policies::check(policies, folder, &limits)?;
         Ok(Config {
             data_listen: listen,
             data_url,
@@ -214,7 +228,8 @@ impl ConfigFile {
             register_token,
             replicas: names.check_all(replicas, &Template::default())?,
             discoveries: discovery::check(discoveries, folder, &names)?,
-            policies: policies::check(policies, folder, &limits)?,
+            routes: routes::check(routes, &policies)?,
+            policies,
             watch: watch.map(|watched| folder.join(watched)),
             policy_headers: check_headers(policy_headers)?,
             policy_cache_folder: policy_cache_folder.map(|path| folder.join(path)),
@@ -224,6 +239,7 @@ impl ConfigFile {
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
             resume: resume.mode(),
             recording: recording.map(|file| file.check(folder)).transpose()?,
+            access_log: access_log.map(|AccessLogFile { file }| folder.join(file)),
             file: None,
             region,
             regions,

@@ -1,5 +1,6 @@
 //! Reads a request whole, within bounds: the bytes are kept as they came, and only the needed fields are read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,6 +16,7 @@ use crate::base_url::PATH_BYTES_MAX;
 use crate::config::Limits;
 use crate::exchange::Refusal;
 use crate::exchange::hops::count_of_clients;
+use crate::routes::Route;
 use crate::wire::{RequestFields, read_request_fields};
 
 pub(crate) use crate::wire::Endpoint;
@@ -32,9 +34,15 @@ pub(crate) struct ReadRequest {
     pub endpoint: Endpoint,
     pub fields: RequestFields,
     pub repeat: Repeat,
+    /// The route that it is for, if any.
+    pub route: Option<Arc<Route>>,
 }
 
-pub(crate) async fn read_request(request: Request<Incoming>, limits: &Limits) -> Result<ReadRequest, Refusal> {
+pub(crate) async fn read_request(
+    request: Request<Incoming>,
+    route: Option<Arc<Route>>,
+    limits: &Limits,
+) -> Result<ReadRequest, Refusal> {
     let (head, body) = request.into_parts();
     check_path(&head.uri)?;
     if count_of_clients(&head.headers) > limits.headers_max {
@@ -65,6 +73,7 @@ pub(crate) async fn read_request(request: Request<Incoming>, limits: &Limits) ->
         body,
         endpoint,
         fields,
+        route,
     })
 }
 

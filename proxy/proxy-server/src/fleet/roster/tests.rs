@@ -14,6 +14,7 @@ fn file(name: &str, port: u16) -> config::Replica {
         continues: dispatch::Continues::Nothing,
         weight: 100,
         models: Arc::new([]),
+        labels: Arc::default(),
     }
 }
 
