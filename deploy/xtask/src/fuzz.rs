@@ -10,9 +10,13 @@ use anyhow::Context;
 use crate::{policies, tools};
 use guest_build::shell::{cargo, program, run, step};
 
-/// The targets' workspace.
-const FOLDER: &str = "policies-wasm/policy-runtime/fuzz";
-const TARGETS: [&str; 3] = ["loader", "host_calls", "config"];
+/// The targets' workspaces, each with its targets. The second one builds in seconds.
+const WORKSPACES: [(&str, &[&str]); 2] = [
+    ("policies-wasm/policy-runtime/fuzz", &["loader", "host_calls", "config"]),
+    ("proxy/proxy-server/fuzz", &["reader"]),
+];
+/// Calls rustc, with libFuzzer's counters in our crates.
+const INSTRUMENT: &str = "policies-wasm/policy-runtime/fuzz/instrument.sh";
 /// Of one run of a target: memory, and time of a single input.
 const MEMORY_MB_MAX: u32 = 2048;
 const INPUT_SECONDS_MAX: u32 = 20;
@@ -20,12 +24,13 @@ const INPUT_SECONDS_MAX: u32 = 20;
 pub(crate) fn fuzz(root: &Path, seconds: u32) -> anyhow::Result<()> {
     tools::cpp(root)?;
     step("building the fuzz targets; the first build takes some minutes");
-    let folder = root.join(FOLDER);
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into).join("fuzz");
-    let mut build = cargo(root);
-    build.args(["build", "--bins"]).arg("--manifest-path").arg(folder.join("Cargo.toml"));
-    run(build.arg("--target-dir").arg(&target).env("RUSTC_WRAPPER", folder.join("instrument.sh")))?;
-    for name in TARGETS {
+    for (folder, _) in WORKSPACES {
+        let mut build = cargo(root);
+        build.args(["build", "--bins"]).arg("--manifest-path").arg(root.join(folder).join("Cargo.toml"));
+        run(build.arg("--target-dir").arg(&target).env("RUSTC_WRAPPER", root.join(INSTRUMENT)))?;
+    }
+    for name in WORKSPACES.iter().flat_map(|(_, targets)| *targets) {
         step(&format!("fuzzing {name} for {seconds} s"));
         let corpus = target.join("corpus").join(name);
         std::fs::create_dir_all(&corpus).with_context(|| format!("make {}", corpus.display()))?;

@@ -20,6 +20,7 @@ mod processes;
 mod push;
 mod registry;
 mod replay;
+mod secrets;
 mod storm;
 mod swap;
 mod traces;
