@@ -18,7 +18,6 @@ use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -121,11 +120,9 @@ impl Port {
     pub async fn serve(self, answers: impl Answers, stopping: Stopping, drain_max: Duration) {
         let Port { listener, tls, room, bounds } = self;
         let (open, _) = watch::channel(());
-        let graceful = GracefulShutdown::new();
         let leave = Leave::new(stopping.clone(), drain_max);
         let begin = |stream, room| {
-            let (tls, watcher, leave) = (tls.clone(), graceful.watcher(), leave.clone());
-            let connection = Connection { tls, bounds, watcher, leave, _room: room };
+            let connection = Connection { tls: tls.clone(), bounds, leave: leave.clone(), _room: room };
             let (mut open, answers) = (open.subscribe(), answers.clone());
             tokio::spawn(async move {
                 tokio::select! {
@@ -151,7 +148,8 @@ impl Port {
                 rooms.zip(left_over(listener)).for_each(|(room, stream)| begin(stream, room));
             }
         }
-        if tokio::time::timeout(drain_max, graceful.shutdown()).await.is_err() {
+        // Until nobody listens any more to whether the port has waited long enough.
+        if tokio::time::timeout(drain_max, open.closed()).await.is_err() {
             tracing::warn!("connections did not finish in time and are closed");
         }
     }
@@ -174,7 +172,6 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Ow
 struct Connection {
     tls: Option<TlsAcceptor>,
     bounds: Bounds,
-    watcher: Watcher,
     leave: Leave,
     _room: OwnedSemaphorePermit,
 }
@@ -212,7 +209,7 @@ impl Connection {
         begun: Bytes,
         answers: impl Answers,
     ) {
-        let Connection { bounds, watcher, leave, _room, .. } = self;
+        let Connection { bounds, leave, _room, .. } = self;
         let io = Patient::new(io, begun, bounds.silence_time_max);
         let ended = match version {
             Version::One => {
@@ -226,18 +223,16 @@ impl Connection {
                     }
                 });
                 let connection = bounds.http1().serve_connection(io, service);
-                let ended = leave.served(connection, http1::Connection::graceful_shutdown).await;
-                // The port waits for who holds one.
-                drop(watcher);
-                ended
+                leave.served(connection, http1::Connection::graceful_shutdown).await
             }
             Version::Two => {
                 let service = hyper::service::service_fn(move |request| {
                     let answer = answers.clone().answer(request);
                     async move { Ok::<_, Infallible>(answer.await) }
                 });
-                // GOAWAY says which requests were seen; the others lose nothing.
-                watcher.watch(bounds.http2().serve_connection(io, service)).await
+                // GOAWAY says which requests were seen; but one that is still being made would be closed without it.
+                let connection = bounds.http2().serve_connection(io, service);
+                leave.served(connection, http2::Connection::graceful_shutdown).await
             }
         };
         if let Err(error) = ended {

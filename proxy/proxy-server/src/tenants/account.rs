@@ -24,6 +24,8 @@ pub(crate) struct Account {
 #[derive(Debug, Default)]
 struct Books {
     used: Use,
+    /// What of that is in the file, where other processes add to it too.
+    written: Use,
     /// Tokens that requests under way may use yet.
     reserved: u64,
 }
@@ -115,9 +117,13 @@ impl fmt::Display for Spent {
 }
 
 impl Use {
-    /// As it stands now: what was used on another day counts no more.
+    /// As it stands now.
     fn on(self, now_unix_ms: u64) -> Use {
-        let day = now_unix_ms / DAY_MS;
+        self.on_day(now_unix_ms / DAY_MS)
+    }
+
+    /// What was used on another day counts no more.
+    fn on_day(self, day: u64) -> Use {
         match self.day == day {
             true => self,
             false => Use { day, requests_today: 0, tokens_today: 0, ..self },
@@ -128,7 +134,7 @@ impl Use {
 impl Account {
     /// One that has been used before.
     pub fn of(used: Use) -> Account {
-        Account { books: Mutex::new(Books { used, reserved: 0 }), is_changed: AtomicBool::new(false) }
+        Account { books: Mutex::new(Books { used, written: used, reserved: 0 }), is_changed: AtomicBool::new(false) }
     }
 
     /// Counts a request and speaks for its tokens, if the budget has room for them beside those of the requests under
@@ -147,9 +153,26 @@ impl Account {
         self.books().used.on(now_unix_ms)
     }
 
-    /// As it was when it was used last.
-    pub fn used_last(&self) -> Use {
-        self.books().used
+    /// Takes in what the file has of it, which others may have added to, and gives what is to stand there.
+    pub fn joins(&self, there: Use) -> Use {
+        let mut books = self.books();
+        let Books { used, written, .. } = *books;
+        let day = used.day.max(there.day);
+        let (there_now, used_now, written_now) = (there.on_day(day), used.on_day(day), written.on_day(day));
+        let more = |used: u64, written: u64| used.saturating_sub(written);
+        books.used = Use {
+            day,
+            requests_today: there_now.requests_today + more(used_now.requests_today, written_now.requests_today),
+            tokens_today: there_now.tokens_today + more(used_now.tokens_today, written_now.tokens_today),
+            tokens_total: there_now.tokens_total + more(used_now.tokens_total, written_now.tokens_total),
+        };
+        books.written = there;
+        books.used
+    }
+
+    /// This stands in the file.
+    pub fn is_written(&self, there: Use) {
+        self.books().written = there;
     }
 
     /// Tokens that requests under way may use yet.
@@ -175,7 +198,7 @@ impl Account {
 impl Books {
     /// How many tokens are spoken for.
     fn room_for(&self, budget: &Allowance, wants: Wants, now_unix_ms: u64) -> Result<u64, Spent> {
-        let Books { used, reserved } = *self;
+        let Books { used, reserved, .. } = *self;
         let Allowance { requests_per_day, tokens_per_day, tokens_total } = *budget;
         let next_day_ms = (used.day + 1) * DAY_MS;
         let spent = |bound, max, why, resets_at_unix_ms: Option<u64>| {
