@@ -6,10 +6,8 @@
 #[expect(dead_code, reason = "what the proxy asks beside reading")]
 mod endpoint;
 #[path = "../../../proxy/proxy-server/src/wire/request.rs"]
-#[expect(dead_code, reason = "fields that only the proxy reads")]
 mod request;
 #[path = "../../../proxy/proxy-server/src/wire/scan.rs"]
-#[expect(dead_code, reason = "what answers are read with")]
 mod scan;
 
 /// What the sources know their neighbours by.

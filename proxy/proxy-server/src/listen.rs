@@ -140,6 +140,7 @@ impl Port {
                 ending = &mut stop => break ending,
             }
         };
+        leave.begin();
         match ending {
             // They are in one queue for both processes, and the other one takes them.
             Ending::HandedOver => drop(listener),
@@ -213,7 +214,7 @@ impl Connection {
         let io = Patient::new(io, begun, bounds.silence_time_max);
         let ended = match version {
             Version::One => {
-                let last = leave.clone();
+                let last = leave.last();
                 let service = hyper::service::service_fn(move |request| {
                     let (answer, last) = (answers.clone().answer(request), last.clone());
                     async move {

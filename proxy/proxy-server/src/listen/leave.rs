@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::net::TcpListener;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
@@ -22,11 +24,25 @@ const HANDED_OVER_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Leave {
     stopping: Stopping,
     drain_max: Duration,
+    last: Last,
 }
+
+/// Knows whether the next answer is a connection's last. Each request has one, so asking costs a look.
+#[derive(Clone, Default)]
+pub(super) struct Last(Arc<AtomicBool>);
 
 impl Leave {
     pub fn new(stopping: Stopping, drain_max: Duration) -> Leave {
-        Leave { stopping, drain_max }
+        Leave { stopping, drain_max, last: Last::default() }
+    }
+
+    /// From now on each answer of these connections is the last of its own.
+    pub fn begin(&self) {
+        self.last.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn last(&self) -> Last {
+        self.last.clone()
     }
 
     /// `None` where the proxy ends before, and the client has been waited for.
@@ -52,13 +68,6 @@ impl Leave {
         connection.await
     }
 
-    /// Tells the client that this is the connection's last answer, if the proxy ends.
-    pub fn mark<B>(&self, answer: &mut Response<B>) {
-        if self.stopping.ending().is_some() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-    }
-
     async fn over(self) {
         let patience = match self.stopping.begun().await {
             Ending::Stopped => ON_THE_WAY_MAX,
@@ -66,6 +75,15 @@ impl Leave {
         };
         // The other half is for the answer.
         tokio::time::sleep(patience.min(self.drain_max / 2)).await;
+    }
+}
+
+impl Last {
+    /// Tells the client that this is the connection's last answer, if it is.
+    pub fn mark<B>(&self, answer: &mut Response<B>) {
+        if self.0.load(Ordering::Relaxed) && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
 }
 
