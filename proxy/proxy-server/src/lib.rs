@@ -34,6 +34,7 @@ mod sockets;
 mod stamp;
 mod tasks;
 mod wire;
+mod workers;
 
 pub use config::{Config, ConfigError, Limits};
 pub use reload::{ReloadHeard, Reloading};

@@ -29,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::{Limits, TlsFiles};
 use crate::exchange::HEADERS_ADDED_MAX;
 use crate::tasks::{Ending, Stopping};
+use crate::workers::Workers;
 use leave::{Leave, left_over};
 use patient::Patient;
 use version::{ALPN, Version, agreed, sniffed};
@@ -84,6 +85,8 @@ pub(crate) struct Port {
     /// Room for connections.
     pub room: Arc<Semaphore>,
     pub bounds: Bounds,
+    /// Who serves its connections; else the runtime that takes them.
+    pub workers: Option<Arc<Workers>>,
 }
 
 /// What one connection may take.
@@ -118,19 +121,26 @@ impl Port {
     /// Takes connections until the stop, then waits until those that are open have finished what they are at. A plain
     /// connection is HTTP/2 when it begins so (prior knowledge), one over TLS when both have agreed on it.
     pub async fn serve(self, answers: impl Answers, stopping: Stopping, drain_max: Duration) {
-        let Port { listener, tls, room, bounds } = self;
+        let Port { listener, tls, room, bounds, workers } = self;
         let (open, _) = watch::channel(());
         let leave = Leave::new(stopping.clone(), drain_max);
-        let begin = |stream, room| {
+        let begin = |stream: TcpStream, room| {
             let connection = Connection { tls: tls.clone(), bounds, leave: leave.clone(), _room: room };
             let (mut open, answers) = (open.subscribe(), answers.clone());
-            tokio::spawn(async move {
+            let serve = move |stream| async move {
                 tokio::select! {
                     () = connection.serve(stream, answers) => {}
                     // The port has waited long enough.
                     _ = open.changed() => {}
                 }
-            });
+            };
+            match &workers {
+                None => drop(tokio::spawn(serve(stream))),
+                Some(workers) => match stream.into_std() {
+                    Ok(stream) => workers.serve(stream, serve),
+                    Err(error) => tracing::warn!(%error, "a connection could not be handed on"),
+                },
+            }
         };
         let stop = stopping.begun();
         tokio::pin!(stop);

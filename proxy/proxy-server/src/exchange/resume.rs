@@ -165,6 +165,7 @@ impl Resumption {
         let mut attempts = Attempts::new(proxy.limits.tries_max, Repeat::Harmless);
         attempts.tried.replicas.extend(from);
         loop {
+            let _awaits = proxy.fleet.awaits();
             let changed = proxy.fleet.changed();
             let asked = (&*facts, request.route.as_deref());
             let (placed, held) = match place::place(proxy, journal, chain, asked, &attempts.tried).await {
