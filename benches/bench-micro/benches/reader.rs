@@ -48,7 +48,8 @@ fn body(bytes: usize, messages: usize, line_bytes: Option<usize>) -> Bytes {
     let word = "lorem ipsum dolor sit amet ";
     let mut text: String = word.chars().cycle().take(bytes / messages).collect();
     if let Some(line_bytes) = line_bytes {
-        let lines: Vec<&str> = text.as_bytes().chunks(line_bytes).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let lines: Vec<&str> =
+            text.as_bytes().chunks(line_bytes).map(|line| std::str::from_utf8(line).unwrap()).collect();
         text = lines.join("\n");
     }
     let messages: Vec<Value> = (0..messages).map(|_| json!({"role": "user", "content": text})).collect();
@@ -76,7 +77,8 @@ fn reader(criterion: &mut Criterion) {
         });
         group.bench_with_input(BenchmarkId::new("serde_json", name), body, |bencher, body| {
             bencher.iter(|| {
-                let Fields { model, stream, max_tokens, user, messages } = serde_json::from_slice(black_box(body)).unwrap();
+                let Fields { model, stream, max_tokens, user, messages } =
+                    serde_json::from_slice(black_box(body)).unwrap();
                 let prompt: usize = messages.iter().map(|message| message.content.len()).sum();
                 black_box((model, stream, max_tokens, user, prompt, messages))
             });

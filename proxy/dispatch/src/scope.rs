@@ -140,7 +140,12 @@ mod tests {
     #[test]
     fn every_list_must_have_its_match_and_an_empty_one_is_no_condition() {
         let patterns = |words: &[&str]| words.iter().map(|word| Pattern::new(*word)).collect();
-        let scope = Scope { models: patterns(&["llama-*", "tiny"]), tenants: patterns(&["acme"]), endpoints: vec![], is_by_name: false };
+        let scope = Scope {
+            models: patterns(&["llama-*", "tiny"]),
+            tenants: patterns(&["acme"]),
+            endpoints: vec![],
+            is_by_name: false,
+        };
         let facts = |model: &str, tenant: &str| RequestFacts {
             model: model.to_owned(),
             tenant: tenant.to_owned(),

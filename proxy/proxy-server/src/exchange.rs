@@ -61,19 +61,22 @@ async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incom
     journal.read(&request, &facts);
 
     // One chain for the whole request: none is decided by half a swap.
-    let chain = proxy.policies.chain();
-    let chain = request.route.as_ref().map_or_else(|| chain.clone(), |route| route.chain(chain.clone()));
+    let chain = match &request.route {
+        None => proxy.policies.chain(),
+        Some(route) => route.chain(proxy.policies.chain()),
+    };
     admit::admit(proxy, journal, &chain, &request, &facts, &tenant)?;
 
     let mut attempts = Attempts::new(proxy.limits.tries_max, request.repeat);
     let mut last_failure = None;
     loop {
-        let (placed, held) = match place::place(proxy, journal, &chain, (&facts, request.route.as_deref()), &attempts.tried).await {
-            Ok(placed) => placed,
-            // With nobody left to try, what went wrong with the last one says more.
-            Err(Refusal::NobodyTakesWork) => return Err(last_failure.unwrap_or(Refusal::NobodyTakesWork)),
-            Err(refusal) => return Err(refusal),
-        };
+        let (placed, held) =
+            match place::place(proxy, journal, &chain, (&facts, request.route.as_deref()), &attempts.tried).await {
+                Ok(placed) => placed,
+                // With nobody left to try, what went wrong with the last one says more.
+                Err(Refusal::NobodyTakesWork) => return Err(last_failure.unwrap_or(Refusal::NobodyTakesWork)),
+                Err(refusal) => return Err(refusal),
+            };
         let target = placed.target();
         attempts.begin();
         let hedging = Hedging { chain: &chain, facts: &facts, route: request.route.as_deref(), tried: &attempts.tried };

@@ -164,7 +164,10 @@ mod tests {
             name: "r".into(),
             path,
             hosts: hosts.iter().copied().map(Pattern::new).collect(),
-            headers: headers.iter().map(|(name, value)| (HeaderName::from_static(name), Pattern::new(*value))).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), Pattern::new(*value)))
+                .collect(),
             model: None,
             subset: Subset::new(Vec::new(), Arc::default()),
             slots: None,

@@ -197,7 +197,8 @@ mod tests {
         for (requests, outcome) in seconds {
             for _ in 0..*requests {
                 let (e2e, usage) = (Duration::from_secs(1), Usage::default());
-                traffic.count(&clock, &Sample { outcome: *outcome, e2e, ttft: None, tpot: None, usage, decide_us: None });
+                traffic
+                    .count(&clock, &Sample { outcome: *outcome, e2e, ttft: None, tpot: None, usage, decide_us: None });
             }
             traffic.tick(&clock, 100);
         }

@@ -96,7 +96,9 @@ fn no_secret_leaves_the_proxy() {
     http::agent().post(&register).header("authorization", format!("Bearer {REGISTER}")).send(lease).unwrap();
     // A secret where it does not belong is told of, and not told.
     std::fs::write(path("proxy.toml"), format!("{config}password = \"{OCI}\"\n")).unwrap();
-    wait_for("the refusal", || get(&format!("{}/admin/v1/reload", proxy.admin), ADMIN).contains("password").then_some(()));
+    wait_for("the refusal", || {
+        get(&format!("{}/admin/v1/reload", proxy.admin), ADMIN).contains("password").then_some(())
+    });
 
     let mut all = String::new();
     let pages = "fleet traffic policies decisions recording region tenants replicas discovery queue reload";
@@ -107,7 +109,8 @@ fn no_secret_leaves_the_proxy() {
     all += &get(&format!("{}/metrics", proxy.admin), WRONG);
     assert!(proxy.stop() && engine.stop(), "both end well and flush");
     let (said, engine_said) = (proxy.logged(), engine.logged());
-    let received = wait_for("the spans", || Some(collector.received()).filter(|spans| spans.matches("relay").count() >= 6));
+    let received =
+        wait_for("the spans", || Some(collector.received()).filter(|spans| spans.matches("relay").count() >= 6));
     all += &[said.as_str(), &engine_said, &received].join("\n");
     let recordings = std::fs::read_dir(path("recordings")).unwrap().map(|entry| entry.unwrap().path());
     for file in [path("access.jsonl"), path("used.json")].into_iter().chain(recordings) {
@@ -118,7 +121,9 @@ fn no_secret_leaves_the_proxy() {
     }
     let (_, signature) = token.rsplit_once('.').unwrap();
     for secret in [&key, &token, signature, WRONG, ADMIN, REGISTER, OCI] {
-        let at = all.find(secret).map(|at| String::from_utf8_lossy(&all.as_bytes()[at.saturating_sub(200)..at]).into_owned());
+        let at = all
+            .find(secret)
+            .map(|at| String::from_utf8_lossy(&all.as_bytes()[at.saturating_sub(200)..at]).into_owned());
         assert_eq!(at, None, "{secret} is shown");
     }
     let lines = std::fs::read_to_string(path("access.jsonl")).unwrap();

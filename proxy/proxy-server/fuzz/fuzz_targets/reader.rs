@@ -3,6 +3,7 @@
 
 // The reader's own sources: it is a room of the proxy, and the proxy's other rooms would take minutes to build.
 #[path = "../../src/wire/endpoint.rs"]
+#[expect(dead_code, reason = "what the proxy asks beside reading")]
 mod endpoint;
 #[path = "../../src/wire/request.rs"]
 mod request;
@@ -40,8 +41,13 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         let read = read_request_fields(&body, endpoint);
         let Tree::Plain(tree) = &tree else {
             // What no reader of JSON takes must not pass here: a replica could take it for something else.
-            let passes = matches!(read, Ok(_) | Err(BadBody::NotAnObject | BadBody::ModelNotAString | BadBody::ModelTooLong));
-            assert!(!(passes && matches!(tree, Tree::NotJson)), "{endpoint:?} takes {:?}", String::from_utf8_lossy(input));
+            let passes =
+                matches!(read, Ok(_) | Err(BadBody::NotAnObject | BadBody::ModelNotAString | BadBody::ModelTooLong));
+            assert!(
+                !(passes && matches!(tree, Tree::NotJson)),
+                "{endpoint:?} takes {:?}",
+                String::from_utf8_lossy(input)
+            );
             continue;
         };
         match read {
@@ -62,7 +68,8 @@ fn check(endpoint: Endpoint, parts: &[&str], read: &RequestFields, tree: &serde_
     let limits = ["max_completion_tokens", "max_output_tokens", "max_tokens"];
     assert_eq!(read.output_tokens_max, limits.into_iter().find_map(count).unwrap_or(0));
     assert_eq!(read.choices, count("n").max(count("best_of")).unwrap_or(0));
-    let user = || if endpoint == Endpoint::Messages { tree["metadata"]["user_id"].as_str().map(str::to_owned) } else { None };
+    let user =
+        || if endpoint == Endpoint::Messages { tree["metadata"]["user_id"].as_str().map(str::to_owned) } else { None };
     let conversation = || text("conversation").or_else(|| tree["conversation"]["id"].as_str().map(str::to_owned));
     if endpoint != Endpoint::Messages || tree["metadata"].is_null() {
         let session = text("prompt_cache_key").or_else(conversation).or_else(|| user().or_else(|| text("user")));

@@ -329,9 +329,10 @@ fn check_dns(host: Option<String>, port: Option<u16>, srv: Option<String>) -> Re
         }
         (Some(host), Some(port), None) => Ok((format!("{host}:{port}"), DnsName::Host { host, port })),
         (None, None, Some(srv)) if fits(&srv) && srv.starts_with('_') => Ok((srv.clone(), DnsName::Service(srv))),
-        (None, None, Some(srv)) => {
-            wrong("discovery.srv", format!("is {srv:?}, which is no service's name; write \"_openai._tcp.pool.example\""))
-        }
+        (None, None, Some(srv)) => wrong(
+            "discovery.srv",
+            format!("is {srv:?}, which is no service's name; write \"_openai._tcp.pool.example\""),
+        ),
         _ => wrong("discovery", "of kind \"dns\" needs `host` and `port`, or `srv` alone"),
     }
 }

@@ -65,7 +65,9 @@ impl RouteFile {
         let RouteFile { name, path, hosts, headers, model, replicas, policies } = self;
         check_name("route.name", &name)?;
         if path.is_none() && hosts.is_empty() && headers.is_empty() {
-            let message = format!("of {name:?} is not there, and neither are `hosts` or `headers`; say `path = \"/*\"` if it is for every request");
+            let message = format!(
+                "of {name:?} is not there, and neither are `hosts` or `headers`; say `path = \"/*\"` if it is for every request"
+            );
             return wrong("route.path", message);
         }
         if let Some(model) = &model {
@@ -77,7 +79,10 @@ impl RouteFile {
             hosts: check_hosts(&name, hosts)?,
             headers: check_headers(&name, headers)?,
             model,
-            subset: Subset::new(check_patterns("route.replicas.names", names)?, check_labels("route.replicas.labels", labels)?),
+            subset: Subset::new(
+                check_patterns("route.replicas.names", names)?,
+                check_labels("route.replicas.labels", labels)?,
+            ),
             slots: policies.map(|policies| check_slots(&name, policies, slots)).transpose()?,
             name: name.into(),
         })
@@ -162,7 +167,10 @@ fn check_patterns(key: &str, texts: Vec<String>) -> Result<Vec<Pattern>, Wrong> 
 }
 
 /// Labels of replicas, or those that a route wants.
-pub(super) fn check_labels(key: &str, labels: BTreeMap<String, String>) -> Result<Arc<BTreeMap<String, String>>, Wrong> {
+pub(super) fn check_labels(
+    key: &str,
+    labels: BTreeMap<String, String>,
+) -> Result<Arc<BTreeMap<String, String>>, Wrong> {
     check_count(key, labels.len())?;
     for (name, value) in &labels {
         check_text(key, name)?;
@@ -174,7 +182,8 @@ pub(super) fn check_labels(key: &str, labels: BTreeMap<String, String>) -> Resul
 fn check_slots(name: &str, wanted: Vec<String>, slots: &[PolicySlot]) -> Result<Arc<[String]>, Wrong> {
     check_count("route.policies", wanted.len())?;
     if let Some(unknown) = wanted.iter().find(|wanted| slots.iter().all(|slot| slot.slot != **wanted)) {
-        let message = format!("of {name:?} names the slot {unknown:?}, which no [[policy]] has; add one, or leave it out");
+        let message =
+            format!("of {name:?} names the slot {unknown:?}, which no [[policy]] has; add one, or leave it out");
         return wrong("route.policies", message);
     }
     match wanted.iter().collect::<BTreeSet<_>>().len() < wanted.len() {

@@ -57,7 +57,10 @@ mod tests {
     #[test]
     fn no_error_shows_a_secret() {
         check("admin.token = \"hunter2\"", "2 | admin.token = …");
-        check("admin = { listen = \"127.0.0.1:0\", password = \"hunter2\" }", "2 | admin = { listen = \"127.0.0.1:0\", password = …");
+        check(
+            "admin = { listen = \"127.0.0.1:0\", password = \"hunter2\" }",
+            "2 | admin = { listen = \"127.0.0.1:0\", password = …",
+        );
         check("[[oci.login]]\nregistry = \"r\"\npassword = \"hunter2\"", "4 | password = …");
         check("[[oci.login]]\nregistry = \"r\"\npassword_env = 3\nToken = \"hunter2", "…");
     }

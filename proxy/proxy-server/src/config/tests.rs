@@ -124,11 +124,7 @@ fn an_error_names_the_key_and_the_line() {
         ("no name to look up", "[limits]", "[[discovery]]\nkind = \"dns\"\nhost = \"a b\"\nport = 1\n[limits]"),
         ("no port at all", "[limits]", "[[discovery]]\nkind = \"dns\"\nhost = \"x\"\n[limits]"),
         ("a service that is none", "[limits]", "[[discovery]]\nkind = \"dns\"\nsrv = \"pool\"\n[limits]"),
-        (
-            "a service with a port",
-            "[limits]",
-            "[[discovery]]\nkind = \"dns\"\nsrv = \"_a._tcp.x\"\nport = 1\n[limits]",
-        ),
+        ("a service with a port", "[limits]", "[[discovery]]\nkind = \"dns\"\nsrv = \"_a._tcp.x\"\nport = 1\n[limits]"),
         ("a label without a value", "weight = 200", "labels = { tier = \"\" }"),
         (
             "a port that is open and closed",

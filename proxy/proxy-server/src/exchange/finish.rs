@@ -11,8 +11,8 @@ use policy_api::{Event, FailureKind, FleetView, Holds, ReplicaId, RequestFacts, 
 use telemetry::{Span, SpanKind, names};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::admin::breaker_word;
 use crate::access_log::Line;
+use crate::admin::breaker_word;
 use crate::clock::micros;
 use crate::decisions::{CALLS_MAX, Place, Record};
 use crate::exchange::deadline::Deadline;

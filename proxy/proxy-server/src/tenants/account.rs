@@ -74,9 +74,15 @@ pub(crate) struct Spent {
 pub(crate) enum Why {
     UsedUp,
     /// There is less left than the request may use.
-    TooLarge { wants: u64, left: u64 },
+    TooLarge {
+        wants: u64,
+        left: u64,
+    },
     /// There would be enough, but requests under way may need it.
-    Reserved { wants: u64, left: u64 },
+    Reserved {
+        wants: u64,
+        left: u64,
+    },
 }
 
 impl Spent {

@@ -92,9 +92,11 @@ impl Register {
         }
         let would_open = new.own.is_empty() && self.file.is_none() && self.tokens.is_none();
         if would_open && !new.is_meant_open {
-            return Err("without any [[tenant]] everybody could ask without a key; the tenants stay as they were. Set \
+            return Err(
+                "without any [[tenant]] everybody could ask without a key; the tenants stay as they were. Set \
                         `open = true` in [tenants] if that is meant, or restart"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         self.replace_own(new.own.clone())
     }

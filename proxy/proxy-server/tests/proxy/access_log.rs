@@ -57,7 +57,8 @@ async fn each_request_that_has_ended_is_a_line() {
     let (streamed, ()) = tokio::join!(ask(&proxy, "secret", Method::POST, CHATS, &stream), async {
         let frames = replica.asked().await.stream();
         frames.send("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n");
-        frames.send("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n");
+        frames
+            .send("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n");
     });
     assert_eq!(streamed.0, 200);
     let (failed, ()) = tokio::join!(ask(&proxy, "secret", Method::POST, CHATS, CHAT), async {

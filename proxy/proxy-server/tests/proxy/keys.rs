@@ -142,9 +142,8 @@ async fn requests_that_are_in_flight_together_keep_the_budget() {
         request.headers_mut().insert("authorization", "Bearer secret".parse().unwrap());
         proxy.send(request).await
     };
-    let reserved = async || {
-        proxy.document("/admin/v1/tenants").await["tenants"][0]["used"]["tokens_reserved"].as_u64().unwrap()
-    };
+    let reserved =
+        async || proxy.document("/admin/v1/tenants").await["tenants"][0]["used"]["tokens_reserved"].as_u64().unwrap();
     let (first, refused) = tokio::join!(wanting(r#""max_tokens":29,"n":2"#), async {
         let first = replica.asked().await;
         assert_eq!(reserved().await, 59);

@@ -47,7 +47,8 @@ async fn ask(proxy: &Proxy, method: Method, path: &str, headers: &[(&'static str
     }
 }
 
-const GOLD: &str = "[[route]]\nname = \"gold\"\nheaders = { x-tier = \"gold\" }\nreplicas = { labels = { tier = \"gold\" } }\n";
+const GOLD: &str =
+    "[[route]]\nname = \"gold\"\nheaders = { x-tier = \"gold\" }\nreplicas = { labels = { tier = \"gold\" } }\n";
 
 #[tokio::test]
 async fn a_header_sends_a_request_to_a_part_of_the_fleet() {
@@ -136,7 +137,10 @@ async fn a_part_that_takes_no_work_is_not_left_for_another() {
     let mut request = proxy.request(Method::POST, CHATS, CHAT);
     request.headers_mut().insert("x-tier", "gold".parse().unwrap());
     let said = shown(proxy.send(request).await).await;
-    assert!(said.starts_with("503 Service Unavailable retry-after: 1\n") && said.contains("no_healthy_replica"), "{said}");
+    assert!(
+        said.starts_with("503 Service Unavailable retry-after: 1\n") && said.contains("no_healthy_replica"),
+        "{said}"
+    );
     replicas[1].set_healthy(true);
     proxy.until_healthy(2).await;
     assert_eq!(ask(&proxy, Method::POST, CHATS, &[("x-tier", "gold")]).await, "gold");

@@ -276,19 +276,25 @@ mod tests {
     fn services_and_their_addresses_are_read() {
         // `gpu` before the name that was asked for, from its third label on.
         let service = b"\x00\x0a\x00\x3c\x1f\x90\x03gpu\xc0\x19";
-        let bytes = wire(0, &[
-            (ASKED, TYPE_SRV, 30, service),
-            (b"\x03gpu\xc0\x19", TYPE_A, 20, &[10, 0, 0, 1]),
-            (b"\x03gpu\xc0\x19", 16, 5, b"\x04text"),
-        ]);
+        let bytes = wire(
+            0,
+            &[
+                (ASKED, TYPE_SRV, 30, service),
+                (b"\x03gpu\xc0\x19", TYPE_A, 20, &[10, 0, 0, 1]),
+                (b"\x03gpu\xc0\x19", 16, 5, b"\x04text"),
+            ],
+        );
         let answer = answer(&bytes, 7, NAME, Kind::Srv).unwrap();
         let target = "gpu.pool.example".to_owned();
         let service = Service { priority: 10, weight: 60, port: 8080, target: target.clone() };
         let address = Data::Address(Ipv4Addr::new(10, 0, 0, 1).into());
-        assert_eq!(answer.records, [
-            Record { name: NAME.to_owned(), ttl_s: 30, data: Data::Service(service) },
-            Record { name: target, ttl_s: 20, data: address },
-        ]);
+        assert_eq!(
+            answer.records,
+            [
+                Record { name: NAME.to_owned(), ttl_s: 30, data: Data::Service(service) },
+                Record { name: target, ttl_s: 20, data: address },
+            ]
+        );
         assert_eq!((answer.is_cut, answer.code), (false, 0));
     }
 

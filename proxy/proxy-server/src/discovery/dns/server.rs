@@ -29,7 +29,8 @@ impl Servers {
         if let Some(server) = server {
             return Ok(Servers(vec![server]));
         }
-        let text = std::fs::read_to_string(RESOLV_CONF).map_err(|error| format!("cannot read {RESOLV_CONF}: {error}"))?;
+        let text =
+            std::fs::read_to_string(RESOLV_CONF).map_err(|error| format!("cannot read {RESOLV_CONF}: {error}"))?;
         match named(&text) {
             servers if servers.is_empty() => Err(format!("{RESOLV_CONF} names no name server")),
             servers => Ok(Servers(servers)),

@@ -45,7 +45,8 @@ fn weights_are_shares_and_priorities_labels() {
         let target = format!("h{host}");
         (Service { priority, weight, port: 80, target }, BTreeSet::from([IpAddr::from([10, 0, 0, host])]))
     };
-    let found = [service(1, 30, 1), service(1, 10, 2), service(2, 0, 3), service(2, 0, 4), service(3, 9, 5), service(1, 0, 6)];
+    let found =
+        [service(1, 30, 1), service(1, 10, 2), service(2, 0, 3), service(2, 0, 4), service(3, 9, 5), service(1, 0, 6)];
     let shown: Vec<String> = of_services(&found, &Template::default())
         .iter()
         .map(|replica| format!("{} {} {}", replica.name, replica.weight, replica.labels[PRIORITY]))
@@ -71,7 +72,10 @@ struct NameServer {
 
 /// A name as it stands on the wire.
 fn wire_name(name: &str) -> Vec<u8> {
-    let labels = name.split('.').filter(|label| !label.is_empty()).flat_map(|label| [&[label.len() as u8][..], label.as_bytes()].concat());
+    let labels = name
+        .split('.')
+        .filter(|label| !label.is_empty())
+        .flat_map(|label| [&[label.len() as u8][..], label.as_bytes()].concat());
     labels.chain([0]).collect()
 }
 
@@ -160,7 +164,11 @@ fn pool() -> Vec<(&'static str, u16, Vec<u8>)> {
         (POOL, 33, srv(POOL, 60, (1, 3, 8001), "one.pool.example")),
         (POOL, 33, srv(POOL, 60, (1, 1, 8002), "two.pool.example")),
         ("one.pool.example", 1, record("one.pool.example", 1, 20, &[10, 0, 0, 1])),
-        ("two.pool.example", 28, record("two.pool.example", 28, 40, &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2])),
+        (
+            "two.pool.example",
+            28,
+            record("two.pool.example", 28, 40, &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]),
+        ),
         ("gone.example", 33, srv("gone.example", 5, (0, 0, 0), "")),
     ]
 }

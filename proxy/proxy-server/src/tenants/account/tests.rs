@@ -81,12 +81,21 @@ fn a_request_without_a_bound_speaks_for_what_there_is() {
 /// What happens to an account.
 #[derive(Clone, Debug)]
 enum Act {
-    Begin { tokens: u64 },
+    Begin {
+        tokens: u64,
+    },
     /// One of those under way ends, having used this share of its tokens.
-    End { which: prop::sample::Index, percent: u64 },
+    End {
+        which: prop::sample::Index,
+        percent: u64,
+    },
     /// One of those under way is dropped.
-    Drop { which: prop::sample::Index },
-    Pass { ms: u64 },
+    Drop {
+        which: prop::sample::Index,
+    },
+    Pass {
+        ms: u64,
+    },
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {

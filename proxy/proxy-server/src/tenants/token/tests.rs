@@ -342,7 +342,9 @@ fn keys_of_a_server_are_got_when_it_is_time_or_a_token_wants_them_and_kept_when_
     // What cannot be used changes nothing: an error, no key set, an empty one, one without end.
     let endless = format!(r#"{{"keys":[{}"#, " ".repeat(2 << 20));
     for (number, (status, body)) in
-        [("500 Oops", "{}"), ("200 OK", "<html>"), ("200 OK", r#"{"keys":[]}"#), ("200 OK", &endless)].into_iter().enumerate()
+        [("500 Oops", "{}"), ("200 OK", "<html>"), ("200 OK", r#"{"keys":[]}"#), ("200 OK", &endless)]
+            .into_iter()
+            .enumerate()
     {
         server.says(status, body);
         tokens.look(2 * RETRY_MS + 60_000 * (number as u64 + 1));
