@@ -45,6 +45,10 @@ impl Hold {
         Hold { clock, queue_max, inner: Mutex::default() }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.inner().queue.is_empty()
+    }
+
     /// Whether a request is to wait behind others like it.
     pub fn is_behind(&self, facts: &RequestFacts, kind: &str) -> bool {
         let inner = self.inner();
@@ -145,7 +149,8 @@ pub(crate) async fn ask_held(proxy: Arc<Proxy>) {
         changed.await;
         // Listen before looking, so that no change between the two is missed.
         changed = proxy.fleet.changed();
-        if proxy.held() == 0 {
+        // Who has entered counts, though it is about to look for itself: a change between that look and its wait is for us.
+        if proxy.hold.is_empty() {
             continue;
         }
         proxy.fleet.settle(proxy.looking());
