@@ -65,18 +65,18 @@ async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incom
         None => proxy.policies.chain(),
         Some(route) => route.chain(proxy.policies.chain()),
     };
-    admit::admit(proxy, journal, &chain, &request, &facts, &tenant)?;
+    let mut seen = Some(admit::admit(proxy, journal, &chain, &request, &facts, &tenant)?);
 
     let mut attempts = Attempts::new(proxy.limits.tries_max, request.repeat);
     let mut last_failure = None;
     loop {
-        let (placed, held) =
-            match place::place(proxy, journal, &chain, (&facts, request.route.as_deref()), &attempts.tried).await {
-                Ok(placed) => placed,
-                // With nobody left to try, what went wrong with the last one says more.
-                Err(Refusal::NobodyTakesWork) => return Err(last_failure.unwrap_or(Refusal::NobodyTakesWork)),
-                Err(refusal) => return Err(refusal),
-            };
+        let asked = (&facts, request.route.as_deref());
+        let (placed, held) = match place::place(proxy, journal, &chain, asked, &attempts.tried, seen.take()).await {
+            Ok(placed) => placed,
+            // With nobody left to try, what went wrong with the last one says more.
+            Err(Refusal::NobodyTakesWork) => return Err(last_failure.unwrap_or(Refusal::NobodyTakesWork)),
+            Err(refusal) => return Err(refusal),
+        };
         let target = placed.target();
         attempts.begin();
         let hedging = Hedging { chain: &chain, facts: &facts, route: request.route.as_deref(), tried: &attempts.tried };

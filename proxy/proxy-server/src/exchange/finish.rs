@@ -55,6 +55,7 @@ pub(crate) struct Journal {
     sent: Option<Instant>,
     request_id: HeaderValue,
     method: Method,
+    endpoint: Endpoint,
     route: Option<Arc<Route>>,
     /// Why it was turned away.
     refused: Option<&'static str>,
@@ -104,7 +105,8 @@ impl Outcome {
 impl Journal {
     pub fn open(proxy: &Arc<Proxy>, request: &Request<Incoming>) -> Journal {
         let path = request.uri().path();
-        let span = proxy.tracer.from_headers(Endpoint::of(path).operation(), SpanKind::Server, request.headers());
+        let endpoint = Endpoint::of(path);
+        let span = proxy.tracer.from_headers(endpoint.operation(), SpanKind::Server, request.headers());
         let path = crate::wire::cut(path);
         if span.is_recorded() {
             span.set(names::HTTP_METHOD, request.method().to_string());
@@ -113,7 +115,7 @@ impl Journal {
         let record = Record {
             time_ms: proxy.clock.now_unix_ms(),
             trace_id: span.trace_id(),
-            endpoint: path.to_owned(),
+            endpoint: path.into(),
             ..Record::default()
         };
         Journal {
@@ -122,6 +124,7 @@ impl Journal {
             relay_span: None,
             began: proxy.clock.now(),
             sent: None,
+            endpoint,
             request_id: request.headers().get(REQUEST_ID).cloned().unwrap_or_else(new_request_id),
             method: request.method().clone(),
             route: None,
@@ -183,15 +186,15 @@ impl Journal {
             request: facts.id,
             tenant: facts.tenant.as_str().into(),
             model: facts.model.as_str().into(),
-            endpoint: facts.endpoint.as_str().into(),
+            endpoint: self.record.endpoint.clone(),
             ..Subject::default()
         };
         self.prompt_tokens = facts.prompt_tokens_estimate;
         self.route = request.route.clone();
         let record = &mut self.record;
         record.id = facts.id;
-        record.model = facts.model.clone();
-        record.tenant = facts.tenant.clone();
+        record.model = self.subject.model.clone();
+        record.tenant = self.subject.tenant.clone();
         record.stream = facts.stream;
         record.facts_digest = facts.digest();
         let span = &self.span;
@@ -288,7 +291,10 @@ impl Journal {
     }
 
     fn keep_record(&mut self) {
-        let record = self.record.clone();
+        self.keep(self.record.clone());
+    }
+
+    fn keep(&mut self, record: Record) {
         match self.kept {
             Some(place) => self.proxy.decisions.update(place, record),
             None => self.kept = Some(self.proxy.decisions.insert(record)),
@@ -304,8 +310,8 @@ impl Journal {
     /// Takes note that another replica answered sooner: the first one's work is dropped.
     pub fn moves_to(&mut self, ticket: Ticket, placed: &Placed, sent: Instant) {
         if let Some(replica) = self.replica.take() {
-            let (subject, kind) = (self.subject.clone(), FailureKind::Cancelled);
-            self.proxy.tell(|| Event::Failed { subject, replica, kind });
+            let kind = FailureKind::Cancelled;
+            self.proxy.tell(|| Event::Failed { subject: self.subject.clone(), replica, kind });
         }
         self.let_go();
         self.takes(ticket);
@@ -315,8 +321,8 @@ impl Journal {
 
     /// Takes note that a second replica's work is not needed.
     pub fn spares(&self, replica: ReplicaId) {
-        let (subject, kind) = (self.subject.clone(), FailureKind::Cancelled);
-        self.proxy.tell(|| Event::Failed { subject, replica, kind });
+        let kind = FailureKind::Cancelled;
+        self.proxy.tell(|| Event::Failed { subject: self.subject.clone(), replica, kind });
     }
 
     /// Takes note that a try failed.
@@ -344,8 +350,8 @@ impl Journal {
             ticket.begins();
         }
         if let (Some(replica), Some(sent)) = (self.replica, self.sent) {
-            let (subject, ttft_us) = (self.subject.clone(), micros(now.saturating_duration_since(sent)));
-            self.proxy.tell(|| Event::FirstToken { subject, replica, ttft_us });
+            let ttft_us = micros(now.saturating_duration_since(sent));
+            self.proxy.tell(|| Event::FirstToken { subject: self.subject.clone(), replica, ttft_us });
         }
     }
 
@@ -450,7 +456,8 @@ impl Journal {
             record.output_tokens = seen.output_tokens();
             record.ttft_ms = ttft.map(in_ms);
             record.duration_ms = Some(in_ms(sample.e2e));
-            self.keep_record();
+            let record = std::mem::take(record);
+            self.keep(record);
         }
         self.room = None;
         (self.admitted, self.placed) = (Holds::default(), Holds::default());
@@ -497,14 +504,14 @@ impl Journal {
         if !self.asked {
             return;
         }
-        let (subject, replica) = (self.subject.clone(), self.ran_on);
+        let replica = self.ran_on;
         let outcome = match outcome {
             Outcome::Finished => policy_api::Outcome::Finished,
             Outcome::Cancelled => policy_api::Outcome::Cancelled,
             Outcome::Refused => policy_api::Outcome::Refused,
             Outcome::Failed | Outcome::Running => policy_api::Outcome::Failed,
         };
-        self.proxy.tell(|| Event::Ended { subject, replica, outcome, usage });
+        self.proxy.tell(|| Event::Ended { subject: self.subject.clone(), replica, outcome, usage });
     }
 
     fn tell_replica(&self, outcome: Outcome, tpot: Option<Duration>) {
@@ -543,7 +550,7 @@ impl Journal {
     }
 
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint::of(&self.record.endpoint)
+        self.endpoint
     }
 
     /// The replica that runs it.

@@ -168,7 +168,7 @@ impl Resumption {
             let _awaits = proxy.fleet.awaits();
             let changed = proxy.fleet.changed();
             let asked = (&*facts, request.route.as_deref());
-            let (placed, held) = match place::place(proxy, journal, chain, asked, &attempts.tried).await {
+            let (placed, held) = match place::place(proxy, journal, chain, asked, &attempts.tried, None).await {
                 Ok(placed) => placed,
                 // One that died may come back: the client has waited for less.
                 Err(Refusal::NobodyTakesWork) => {
