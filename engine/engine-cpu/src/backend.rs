@@ -1,12 +1,14 @@
 //! The backend's verbs: each checks its operands' shapes and hands them to a kernel.
 
-use engine_backend::{Backend, Error, ForwardBatch, KvShape, Norm, Rope, Shape, Source};
+use engine_backend::{
+    Attention, Backend, Error, Experts, ForwardBatch, Heads, KvShape, Norm, Rope, Routing, Shape, Source,
+};
 
 use crate::cache::{Cache, Slot};
 use crate::isa::Isa;
 use crate::matrix::{self, Matrix};
 use crate::tensor::{Step, Tensor};
-use crate::{attention, elementwise, product};
+use crate::{attention, elementwise, experts, product, windowed};
 
 /// Runs models on this machine's processors.
 #[derive(Clone, Copy, Debug)]
@@ -65,10 +67,14 @@ impl Backend for CpuBackend {
         Cache::of(shape)
     }
 
-    fn step(&self, batch: &ForwardBatch, rope: &Rope, cache: &Cache) -> Result<Step, Error> {
-        same("rotary pairs and half a head", rope.frequencies.len(), cache.shape.heads.dim / 2)?;
+    fn step(&self, batch: &ForwardBatch, ropes: &[Rope], cache: &Cache) -> Result<Step, Error> {
+        let pairs = cache.shape.heads.dim / 2;
+        if let Some(rope) = ropes.iter().find(|rope| !(1..=pairs).contains(&rope.frequencies.len())) {
+            let found = rope.frequencies.len();
+            return Err(Error::BadBatch(format!("{found} rotary pairs in heads of {pairs} pairs")));
+        }
         cache.check(batch)?;
-        Ok(Step::of(batch, rope))
+        Ok(Step::of(batch, ropes))
     }
 
     fn embed(&self, step: &Step, table: &Matrix, out: &mut Tensor) -> Result<(), Error> {
@@ -111,12 +117,36 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
-    fn rotate_and_store(&self, step: &Step, qkv: &mut Tensor, cache: &mut Cache, layer: usize) -> Result<(), Error> {
+    fn norm_heads(
+        &self,
+        heads: Heads,
+        query: Norm<'_, Vec<f32>>,
+        key: Norm<'_, Vec<f32>>,
+        qkv: &mut Tensor,
+    ) -> Result<(), Error> {
+        same("heads and input columns", heads.qkv_columns(), qkv.columns())?;
+        same("query norm and head", query.weight.len(), heads.dim)?;
+        same("key norm and head", key.weight.len(), heads.dim)?;
+        for row in qkv.numbers.chunks_exact_mut(heads.qkv_columns()) {
+            let (queries, rest) = row.split_at_mut(heads.query_columns());
+            elementwise::rms_norm_in_place(queries, query.weight, query.epsilon);
+            elementwise::rms_norm_in_place(&mut rest[..heads.kv_columns()], key.weight, key.epsilon);
+        }
+        Ok(())
+    }
+
+    fn rotate_and_store(
+        &self,
+        step: &Step,
+        qkv: &mut Tensor,
+        cache: &mut Cache,
+        attention: &Attention,
+    ) -> Result<(), Error> {
         let KvShape { heads, block_tokens, .. } = cache.shape;
         same("heads and input columns", heads.qkv_columns(), qkv.columns())?;
         same("tokens and input rows", step.places.len(), qkv.rows())?;
         let rows = qkv.numbers.chunks_exact_mut(heads.qkv_columns());
-        let turns = step.turns.chunks_exact(heads.dim / 2);
+        let turns = step.turns_of(attention.rope)?;
         for ((row, turns), place) in rows.zip(turns).zip(&step.places) {
             let (turned, values) = row.split_at_mut(heads.query_columns() + heads.kv_columns());
             turned.chunks_exact_mut(heads.dim).for_each(|head| elementwise::rotate(head, turns));
@@ -125,19 +155,29 @@ impl Backend for CpuBackend {
             let block = table[place.position / block_tokens] as usize;
             let token = place.position % block_tokens;
             for (head, (key, value)) in keys.zip(values.chunks_exact(heads.dim)).enumerate() {
-                cache.store(layer, Slot { block, token, head }, key, value);
+                cache.store(attention.layer, Slot { block, token, head }, key, value);
             }
         }
         Ok(())
     }
 
-    fn attend(&self, step: &Step, qkv: &Tensor, cache: &Cache, layer: usize, out: &mut Tensor) -> Result<(), Error> {
+    fn attend(
+        &self,
+        step: &Step,
+        qkv: &Tensor,
+        cache: &Cache,
+        attention: &Attention,
+        out: &mut Tensor,
+    ) -> Result<(), Error> {
         let heads = cache.shape.heads;
         same("heads and input columns", heads.qkv_columns(), qkv.columns())?;
         same("tokens and input rows", step.places.len(), qkv.rows())?;
         same("query heads and output columns", heads.query_columns(), out.columns())?;
         let out = out.with_rows(qkv.rows())?;
-        attention::attend(self.isa, step, &qkv.numbers, cache, layer, out);
+        match windowed::is_plain(cache, attention) {
+            true => attention::attend(self.isa, step, &qkv.numbers, cache, attention.layer, out),
+            false => windowed::attend(step, &qkv.numbers, cache, attention, out),
+        }
         Ok(())
     }
 
@@ -145,6 +185,45 @@ impl Backend for CpuBackend {
         same("half of the input and output columns", x.columns() / 2, out.columns())?;
         let columns = out.columns();
         elementwise::silu_mul(&x.numbers, columns, out.with_rows(x.rows())?);
+        Ok(())
+    }
+
+    fn gelu_mul(&self, x: &Tensor, out: &mut Tensor) -> Result<(), Error> {
+        same("half of the input and output columns", x.columns() / 2, out.columns())?;
+        let columns = out.columns();
+        elementwise::gelu_mul(&x.numbers, columns, out.with_rows(x.rows())?);
+        Ok(())
+    }
+
+    fn experts(
+        &self,
+        experts: Experts<'_, Matrix>,
+        routing: Routing,
+        x: &Tensor,
+        logits: &Tensor,
+        out: &mut Tensor,
+    ) -> Result<(), Error> {
+        let Experts { gate_up, down } = experts;
+        same("experts and columns of their logits", gate_up.len(), logits.columns())?;
+        same("experts' first and second matrices", gate_up.len(), down.len())?;
+        same("input rows and rows of logits", x.rows(), logits.rows())?;
+        for (gate_up, down) in gate_up.iter().zip(down) {
+            same("expert and input columns", gate_up.shape.columns, x.columns())?;
+            same("half of an expert's rows and its second columns", gate_up.shape.rows / 2, down.shape.columns)?;
+            same("expert's rows and output columns", down.shape.rows, out.columns())?;
+        }
+        let out = out.with_rows(x.rows())?;
+        experts::apply(self.isa, experts, routing, &x.numbers, &logits.numbers, out);
+        Ok(())
+    }
+
+    fn scale(&self, factor: f32, x: &mut Tensor) -> Result<(), Error> {
+        x.numbers.iter_mut().for_each(|number| *number *= factor);
+        Ok(())
+    }
+
+    fn soft_cap(&self, cap: f32, x: &mut Tensor) -> Result<(), Error> {
+        elementwise::soft_cap(cap, &mut x.numbers);
         Ok(())
     }
 

@@ -7,12 +7,14 @@ mod attention;
 mod backend;
 mod cache;
 mod elementwise;
+mod experts;
 mod isa;
 mod lanes;
 mod matrix;
 mod parallel;
 mod product;
 mod tensor;
+mod windowed;
 
 pub use backend::CpuBackend;
 pub use cache::Cache;

@@ -31,6 +31,16 @@ impl Matrix {
             DType::F32 => Tiles::F32(pack(source, 0.0, |number| number)),
             DType::F16 => Tiles::F16(pack(source, f16::ZERO, f16::from_f32)),
             DType::Bf16 => Tiles::Bf16(pack(source, bf16::ZERO, bf16::from_f32)),
+            // No product reads these blocks yet: f32 holds every number they can.
+            DType::Q8_0
+            | DType::Q4_0
+            | DType::Q4_1
+            | DType::Q5_0
+            | DType::Q5_1
+            | DType::Q4K
+            | DType::Q5K
+            | DType::Q6K
+            | DType::Int4 { .. } => Tiles::F32(pack(source, 0.0, |number| number)),
         };
         Ok(Matrix { shape, tiles })
     }

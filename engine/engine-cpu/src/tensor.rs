@@ -42,8 +42,16 @@ pub struct Step {
     pub(crate) batch: ForwardBatch,
     /// For each token, where it stands.
     pub(crate) places: Vec<Place>,
+    /// For each rope.
+    turns: Vec<Turns>,
+}
+
+/// One rope's angles.
+#[derive(Debug)]
+struct Turns {
+    pairs: usize,
     /// For each token, (cosine, sine) of each pair.
-    pub(crate) turns: Vec<(f32, f32)>,
+    angles: Vec<(f32, f32)>,
 }
 
 /// Where a token stands.
@@ -54,23 +62,37 @@ pub(crate) struct Place {
 }
 
 impl Step {
-    pub(crate) fn of(batch: &ForwardBatch, rope: &Rope) -> Step {
+    pub(crate) fn of(batch: &ForwardBatch, ropes: &[Rope]) -> Step {
         let places = batch.sequences().iter().enumerate().flat_map(|(sequence, share)| {
             let positions = (share.position as usize..).take(share.tokens.len());
             positions.map(move |position| Place { sequence, position })
         });
-        let turn = |position: u32, frequency: f32| {
-            // The angle is rounded to f32 as in the reference implementation; its cosine is then exact.
-            let angle = f64::from(position as f32 * frequency);
-            (angle.cos() as f32, angle.sin() as f32)
-        };
-        let turns = batch
-            .positions()
-            .flat_map(|position| rope.frequencies.iter().map(move |&frequency| turn(position, frequency)));
+        let turns = ropes.iter().map(|rope| Turns::of(batch, rope));
         Step { places: places.collect(), turns: turns.collect(), batch: batch.clone() }
+    }
+
+    /// For each token, (cosine, sine) of each pair that one of the ropes turns.
+    pub(crate) fn turns_of(&self, rope: usize) -> Result<impl Iterator<Item = &[(f32, f32)]>, Error> {
+        let turns = self.turns.get(rope);
+        let turns = turns.ok_or_else(|| Error::BadBatch(format!("rope {rope} of {}", self.turns.len())))?;
+        Ok(turns.angles.chunks_exact(turns.pairs))
     }
 
     pub(crate) fn table(&self, sequence: &ForwardSequence) -> &[u32] {
         &self.batch.blocks()[sequence.blocks.clone()]
+    }
+}
+
+impl Turns {
+    fn of(batch: &ForwardBatch, rope: &Rope) -> Turns {
+        let Rope { frequencies, magnitude } = rope;
+        let turn = |position: u32, frequency: f32| {
+            // The angle is rounded to f32 as in the reference implementation; its cosine is then exact.
+            let angle = f64::from(position as f32 * frequency);
+            (angle.cos() as f32 * magnitude, angle.sin() as f32 * magnitude)
+        };
+        let angles =
+            batch.positions().flat_map(|position| frequencies.iter().map(move |&frequency| turn(position, frequency)));
+        Turns { pairs: frequencies.len(), angles: angles.collect() }
     }
 }

@@ -1,6 +1,7 @@
 //! The kernels against plain loops in f64, on every instruction set this machine has.
 
 mod attention;
+mod experts;
 mod layers;
 mod product;
 
@@ -39,6 +40,7 @@ fn stored(dtype: DType, numbers: &[f32]) -> (Vec<u8>, Vec<f32>) {
         DType::F32 => numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
         DType::F16 => numbers.iter().flat_map(|n| f16::from_f32(*n).to_le_bytes()).collect(),
         DType::Bf16 => numbers.iter().flat_map(|n| bf16::from_f32(*n).to_le_bytes()).collect(),
+        other => panic!("{other:?} is not written here"),
     };
     let back = SourcePart { dtype, bytes: &bytes }.read_f32().collect();
     (bytes, back)

@@ -80,7 +80,7 @@ pub enum LoadError {
         expected: Vec<usize>,
     },
     /// A tensor's shape contradicts config.json.
-    #[error("{}: tensor {name} has shape {found:?}, config.json implies {expected:?}", path.display())]
+    #[error("{}: tensor {name} has shape {found:?}, the model's description implies {expected:?}", path.display())]
     TensorShape {
         /// The file it is in.
         path: PathBuf,
@@ -92,7 +92,7 @@ pub enum LoadError {
         found: Vec<usize>,
     },
     /// A tensor's number type is none we read.
-    #[error("{}: tensor {name} is stored as {found}; supported are F32, F16, BF16", path.display())]
+    #[error("{}: tensor {name} is stored as {found}; it must be one of {expected}", path.display())]
     TensorType {
         /// The file it is in.
         path: PathBuf,
@@ -100,6 +100,32 @@ pub enum LoadError {
         name: String,
         /// Its type.
         found: String,
+        /// The types we read there.
+        expected: &'static str,
+    },
+    /// A tensor holds what is no number.
+    #[error("{}: tensor {name} holds a NaN or an infinity; the file is damaged or was converted wrongly", path.display())]
+    NotFinite {
+        /// The file it is in.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A quantised layer contradicts itself.
+    #[error("{}: {reason}", path.display())]
+    Quantised {
+        /// The file it is in.
+        path: PathBuf,
+        /// What is wrong with which layer.
+        reason: String,
+    },
+    /// A GGUF file is truncated, or contradicts itself.
+    #[error("{} is not a GGUF file we can read: {reason}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
     },
     /// The device has no room for it, or failed.
     #[error("{what}: {source}")]

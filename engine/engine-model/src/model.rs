@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use engine_backend::{Backend, Error, ForwardBatch};
+use engine_backend::{Backend, DType, Error, ForwardBatch};
 
 use crate::checkpoint::Checkpoint;
-use crate::llama::Llama;
+use crate::gguf::{Gguf, GgufWeights};
+use crate::layers::Layers;
+use crate::weights::Weights;
 use crate::{LoadError, ModelConfig};
 
 /// How much room to make.
@@ -19,11 +21,13 @@ pub struct LoadOptions {
     pub step_tokens_max: u32,
     /// Most sequences in one batch that want logits.
     pub step_logits_max: u32,
+    /// What plain matrices are rounded to while they load; none: they stay as they are stored.
+    pub round_to: Option<DType>,
 }
 
 impl Default for LoadOptions {
     fn default() -> LoadOptions {
-        LoadOptions { kv_blocks: 1024, block_tokens: 16, step_tokens_max: 512, step_logits_max: 64 }
+        LoadOptions { kv_blocks: 1024, block_tokens: 16, step_tokens_max: 512, step_logits_max: 64, round_to: None }
     }
 }
 
@@ -32,15 +36,26 @@ pub struct Model<B: Backend> {
     backend: B,
     config: ModelConfig,
     options: LoadOptions,
-    layers: Llama<B>,
+    layers: Layers<B>,
 }
 
 impl<B: Backend> Model<B> {
-    /// Loads config.json and the safetensors of a directory in Hugging Face layout.
-    pub fn load(backend: B, dir: &Path, options: &LoadOptions) -> Result<Model<B>, LoadError> {
-        let config = ModelConfig::read(&dir.join("config.json"))?;
-        let checkpoint = Checkpoint::open(dir)?;
-        let layers = Llama::load(&backend, &checkpoint, &config, options)?;
+    /// Loads a GGUF file, or config.json and the safetensors of a directory in Hugging Face layout.
+    pub fn load(backend: B, path: &Path, options: &LoadOptions) -> Result<Model<B>, LoadError> {
+        let (config, weights) = match Gguf::is_named_so(path) {
+            true => {
+                let file = Gguf::open(path)?;
+                let config = file.config()?;
+                let weights = GgufWeights::new(file, &config);
+                (config, Weights::Gguf(weights))
+            }
+            false => {
+                let config = ModelConfig::read(&path.join("config.json"))?;
+                let weights = Weights::Files(Checkpoint::open(path)?, config.quantisation);
+                (config, weights)
+            }
+        };
+        let layers = Layers::load(&backend, &weights, &config, options)?;
         Ok(Model { backend, config, options: *options, layers })
     }
 
@@ -64,7 +79,7 @@ impl<B: Backend> Model<B> {
         within("rows of logits", batch.logits_rows(), step_logits_max)?;
         let mut logits = Logits { vocab: self.config.vocab, values: Vec::new() };
         if !batch.tokens().is_empty() {
-            self.layers.forward(&self.backend, batch, &mut logits.values)?;
+            self.layers.forward(&self.backend, &self.config, batch, &mut logits.values)?;
         }
         Ok(logits)
     }

@@ -10,9 +10,10 @@ mod weights;
 
 use std::path::PathBuf;
 
-use engine_backend::{DType, Heads};
+use engine_backend::Heads;
+use serde_json::{Map, Value};
 
-use crate::{Architecture, RopeScaling};
+use crate::{Architecture, LoadError};
 
 /// How big the model is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,8 +82,28 @@ struct Size {
     context: usize,
 }
 
+/// How a made-up checkpoint stores its weights: each number by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlainType {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an IEEE single.
+    Bf16,
+}
+
+impl PlainType {
+    const fn bytes(self) -> usize {
+        match self {
+            PlainType::F32 => 4,
+            PlainType::F16 | PlainType::Bf16 => 2,
+        }
+    }
+}
+
 /// What to write, and where.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synth {
     /// A directory: absent, empty, or holding nothing but an earlier run's files of the same names.
     pub out: PathBuf,
@@ -91,11 +112,11 @@ pub struct Synth {
     /// Another seed, other weights; the tokenizer is always the same.
     pub seed: u64,
     /// How weights are stored.
-    pub dtype: DType,
+    pub dtype: PlainType,
     /// Which layers.
     pub architecture: Architecture,
-    /// How rotary frequencies are stretched.
-    pub rope_scaling: RopeScaling,
+    /// Fields of config.json that are to be there too, or otherwise.
+    pub fields: Map<String, Value>,
     /// Whether the head reuses the embedding. Tied random embeddings make greedy decoding repeat one token.
     pub tied_embeddings: bool,
     /// Above this many bytes the weights are split into shards with an index.
@@ -109,9 +130,9 @@ impl Synth {
             out: out.into(),
             preset,
             seed: 0,
-            dtype: DType::Bf16,
+            dtype: PlainType::Bf16,
             architecture: Architecture::Llama,
-            rope_scaling: RopeScaling::None,
+            fields: Map::new(),
             tied_embeddings: false,
             shard_bytes_max: None,
         }
@@ -148,6 +169,9 @@ pub enum SynthError {
         /// Why.
         source: std::io::Error,
     },
+    /// The fields asked for make no model.
+    #[error(transparent)]
+    Config(#[from] LoadError),
     /// A library could not make its file.
     #[error("make {what}: {reason}")]
     Make {
@@ -162,12 +186,13 @@ pub enum SynthError {
 pub fn synth(wanted: &Synth) -> Result<Synthesised, SynthError> {
     let size = wanted.preset.size();
     let tokenizer = tokenizer::train(size.vocab_max)?;
-    let tensors = weights::tensors(wanted, size, tokenizer.vocab);
+    let config = files::config(wanted, size, tokenizer.vocab);
+    let tensors = weights::tensors(wanted, &config)?;
     let parameters = tensors.iter().map(weights::Tensor::len).sum();
     let mut files = weights::files(wanted, tensors)?;
     files.extend(tokenizer.files());
     files.push(files::generation_config());
-    files.push(files::config(wanted, size, tokenizer.vocab));
+    files.push(files::config_file(config));
     let files = files::write(&wanted.out, files)?;
     Ok(Synthesised { parameters, vocab: tokenizer.vocab, files })
 }

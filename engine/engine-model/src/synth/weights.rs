@@ -1,20 +1,22 @@
 //! The tensors' names, shapes and seeded numbers, and the safetensors files they are written to.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
-use engine_backend::DType;
 use half::{bf16, f16};
 use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use safetensors::tensor::{Dtype, View, serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::files::File;
 use super::tokenizer::BEGIN_TURN;
-use super::{Size, Synth, SynthError};
-use crate::Architecture;
+use super::{PlainType, Synth, SynthError};
+use crate::config::Fields;
+use crate::parameters::{Parameters, Stack};
+use crate::{LoadError, ModelConfig};
 
 /// Logits should differ by much more than rounding: greedy choices must not depend on the order of a sum.
 const HEAD_GAIN: f32 = 3.0;
@@ -25,7 +27,7 @@ const QUERY_KEY_GAIN: f32 = 1.5;
 pub(super) struct Tensor {
     name: String,
     shape: Vec<usize>,
-    dtype: DType,
+    dtype: PlainType,
     bytes: Vec<u8>,
 }
 
@@ -35,71 +37,83 @@ impl Tensor {
     }
 }
 
-/// All tensors of a model.
-pub(super) fn tensors(wanted: &Synth, size: Size, vocab: usize) -> Vec<Tensor> {
-    let Size { vocab_max: _, hidden, intermediate, layers, heads, context: _ } = size;
-    let mut draw = Draw { seed: wanted.seed, dtype: wanted.dtype, tensors: Vec::new() };
-    draw.matrix("model.embed_tokens.weight", [vocab, hidden], (hidden as f32).sqrt());
-    for layer in 0..layers {
-        let name = |part: &str| format!("model.layers.{layer}.{part}");
-        draw.norm(name("input_layernorm.weight"), hidden);
-        let (query, kv) = (heads.query_columns(), heads.kv_columns());
-        for (part, rows, gain) in [("q", query, QUERY_KEY_GAIN), ("k", kv, QUERY_KEY_GAIN), ("v", kv, 1.0)] {
-            draw.matrix(name(&format!("self_attn.{part}_proj.weight")), [rows, hidden], gain);
-            if wanted.architecture == Architecture::Qwen2 {
-                draw.bias(name(&format!("self_attn.{part}_proj.bias")), rows);
+/// All tensors of the model that a config.json describes.
+pub(super) fn tensors(wanted: &Synth, config: &Map<String, Value>) -> Result<Vec<Tensor>, SynthError> {
+    let path = wanted.out.join("config.json");
+    let config = ModelConfig::of(&Fields::of(&path, config.clone(), HashMap::new()))?;
+    let draw = Draw { seed: wanted.seed, dtype: wanted.dtype, config: &config, tensors: RefCell::default() };
+    Stack::take(&draw, &config)?;
+    Ok(draw.tensors.into_inner())
+}
+
+/// Draws each tensor that the model asks for. Each has a random stream of its own, so that one more changes no other.
+struct Draw<'a> {
+    seed: u64,
+    dtype: PlainType,
+    config: &'a ModelConfig,
+    tensors: RefCell<Vec<Tensor>>,
+}
+
+impl Parameters for Draw<'_> {
+    type Matrix = ();
+    type Vector = ();
+
+    /// Numbers about zero, such that inputs of size one give outputs of size `gain`.
+    fn matrix(&self, names: &[String], rows: &[usize], columns: usize) -> Result<(), LoadError> {
+        for (name, rows) in names.iter().zip(rows) {
+            let deviation = self.gain(name) / (columns as f32).sqrt();
+            self.tensor(name, &[*rows, columns], |normal| deviation * normal);
+            if name == "lm_head.weight" {
+                self.silence(BEGIN_TURN.id as usize);
             }
         }
-        draw.matrix(name("self_attn.o_proj.weight"), [hidden, query], 1.0);
-        draw.norm(name("post_attention_layernorm.weight"), hidden);
-        draw.matrix(name("mlp.gate_proj.weight"), [intermediate, hidden], 1.0);
-        draw.matrix(name("mlp.up_proj.weight"), [intermediate, hidden], 1.0);
-        draw.matrix(name("mlp.down_proj.weight"), [hidden, intermediate], 1.0);
+        Ok(())
     }
-    draw.norm("model.norm.weight", hidden);
-    if !wanted.tied_embeddings {
-        draw.matrix("lm_head.weight", [vocab, hidden], HEAD_GAIN);
-        // A chat message never begins inside an answer.
-        let row = hidden * wanted.dtype.bytes();
-        let head = draw.tensors.last_mut().expect("drawn above");
-        head.bytes[BEGIN_TURN.id as usize * row..][..row].fill(0);
+
+    /// A bias.
+    fn vector(&self, names: &[String], lengths: &[usize]) -> Result<(), LoadError> {
+        names.iter().zip(lengths).for_each(|(name, length)| self.tensor(name, &[*length], |normal| 0.5 * normal));
+        Ok(())
     }
-    draw.tensors
+
+    fn norm(&self, name: String, columns: usize) -> Result<(), LoadError> {
+        let whole = 1.0 - self.config.norm_offset;
+        self.tensor(&name, &[columns], |normal| whole + 0.1 * normal);
+        Ok(())
+    }
 }
 
-/// Draws tensors; each has a stream of its own, so that one more tensor changes no other.
-struct Draw {
-    seed: u64,
-    dtype: DType,
-    tensors: Vec<Tensor>,
-}
-
-impl Draw {
-    /// Numbers about zero, such that inputs of size one give outputs of size `gain`.
-    fn matrix(&mut self, name: impl Into<String>, shape: [usize; 2], gain: f32) {
-        let deviation = gain / (shape[1] as f32).sqrt();
-        self.tensor(name.into(), &shape, |normal| deviation * normal);
+impl Draw<'_> {
+    fn gain(&self, name: &str) -> f32 {
+        let part = name.rsplit('.').nth(1).unwrap_or(name);
+        match part {
+            "embed_tokens" => (self.config.hidden as f32).sqrt() / self.config.embedding_scale.unwrap_or(1.0),
+            "lm_head" => HEAD_GAIN,
+            "q_proj" | "k_proj" | "qkv_proj" => QUERY_KEY_GAIN,
+            _ => 1.0,
+        }
     }
 
-    fn norm(&mut self, name: impl Into<String>, columns: usize) {
-        self.tensor(name.into(), &[columns], |normal| 1.0 + 0.1 * normal);
+    /// A chat message never begins inside an answer.
+    fn silence(&self, token: usize) {
+        let row = self.config.hidden * self.dtype.bytes();
+        let mut tensors = self.tensors.borrow_mut();
+        let head = tensors.last_mut().expect("drawn just now");
+        head.bytes[token * row..][..row].fill(0);
     }
 
-    fn bias(&mut self, name: impl Into<String>, columns: usize) {
-        self.tensor(name.into(), &[columns], |normal| 0.5 * normal);
-    }
-
-    fn tensor(&mut self, name: String, shape: &[usize], number: impl Fn(f32) -> f32) {
+    fn tensor(&self, name: &str, shape: &[usize], number: impl Fn(f32) -> f32) {
         let mut chance = ChaCha8Rng::seed_from_u64(self.seed);
-        chance.set_stream(stream(&name));
+        chance.set_stream(stream(name));
         let count = shape.iter().product();
         let numbers = (0..count).map(|_| number(normal(&mut chance)));
         let bytes = match self.dtype {
-            DType::F32 => numbers.flat_map(f32::to_le_bytes).collect(),
-            DType::F16 => numbers.flat_map(|number| f16::from_f32(number).to_le_bytes()).collect(),
-            DType::Bf16 => numbers.flat_map(|number| bf16::from_f32(number).to_le_bytes()).collect(),
+            PlainType::F32 => numbers.flat_map(f32::to_le_bytes).collect(),
+            PlainType::F16 => numbers.flat_map(|number| f16::from_f32(number).to_le_bytes()).collect(),
+            PlainType::Bf16 => numbers.flat_map(|number| bf16::from_f32(number).to_le_bytes()).collect(),
         };
-        self.tensors.push(Tensor { name, shape: shape.to_vec(), dtype: self.dtype, bytes });
+        let tensor = Tensor { name: name.to_owned(), shape: shape.to_vec(), dtype: self.dtype, bytes };
+        self.tensors.borrow_mut().push(tensor);
     }
 }
 
@@ -163,9 +177,9 @@ fn file(name: String, tensors: &[Tensor]) -> Result<File, SynthError> {
 impl View for &Tensor {
     fn dtype(&self) -> Dtype {
         match self.dtype {
-            DType::F32 => Dtype::F32,
-            DType::F16 => Dtype::F16,
-            DType::Bf16 => Dtype::BF16,
+            PlainType::F32 => Dtype::F32,
+            PlainType::F16 => Dtype::F16,
+            PlainType::Bf16 => Dtype::BF16,
         }
     }
 
