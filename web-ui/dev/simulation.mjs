@@ -32,7 +32,7 @@ export class Simulation {
       region(2, 'ap', false, [replica(5, 'ap-0')]),
     ];
     if (!empty) {
-      Object.assign(this.regions[1].replicas[2], { health: 'unhealthy', health_error: 'GET /health answered 503: model is loading' });
+      Object.assign(this.regions[1].replicas[2], { kind: 'vllm', source: 'dns:vllm.pool.example:8000', breaker: 'open', health: 'unhealthy', health_error: 'GET /health answered 503: model is loading' });
       this.regions[1].replicas[1].draining = true;
       Object.assign(this.regions[2], { reachable: false, error: 'connect to http://10.3.0.1:8081: timed out after 2000 ms' });
     }
@@ -203,7 +203,7 @@ function region(id, name, local, replicas) {
 }
 
 function replica(id, name) {
-  return { id, name, url: `http://127.0.0.1:${9000 + id}`, kind: 'headworks', health: 'healthy', health_error: null, draining: false, models: ['tiny', 'llama-8b'], in_flight: 0, running: 0, waiting: 0, kv_blocks_used: 0, kv_blocks_total: 512, prefix_hit_permille: 300, ttft_us: 0, tpot_us: 0, age_ms: 20, requests_total: 0, failures_total: 0 };
+  return { id, name, url: `http://127.0.0.1:${9000 + id}`, kind: 'headworks', source: 'config', breaker: 'closed', health: 'healthy', health_error: null, draining: false, models: ['tiny', 'llama-8b'], in_flight: 0, running: 0, waiting: 0, kv_blocks_used: 0, kv_blocks_total: 512, prefix_hit_permille: 300, ttft_us: 0, tpot_us: 0, age_ms: 20, requests_total: 0, failures_total: 0 };
 }
 
 function reasonFor(active, local, chosen) {

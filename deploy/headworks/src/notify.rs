@@ -1,4 +1,4 @@
-//! Tells the service manager how the proxy is (sd_notify(3)): that it is ready, stops, still lives, or goes on in another process.
+//! Tells the service manager how the proxy is (sd_notify(3)): that it is ready, reloads, stops, still lives, or goes on in another process.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -28,6 +28,12 @@ impl Notify {
 
     pub(crate) fn ready(&self) {
         self.tell("READY=1");
+    }
+
+    /// Until it says that it is ready, again.
+    pub(crate) fn reloading(&self) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1_000_000 + now.tv_nsec / 1000));
     }
 
     pub(crate) fn stopping(&self) {

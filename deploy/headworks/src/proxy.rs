@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use proxy_server::{Config, Given, Sockets};
+use proxy_server::{Config, Ending, Given, Reloading, Sockets, Told};
 use telemetry::Telemetry;
 
 use crate::handover::Handover;
@@ -46,7 +46,7 @@ async fn serve(config: Config, given: Given, predecessor: Option<Predecessor>, o
         Some(settings) => Telemetry::start(settings)?,
         None => Telemetry::off(),
     });
-    let notify = Notify::of_environment();
+    let notify = Arc::new(Notify::of_environment());
     let sockets = Sockets::open(&config, given).await?;
     let handover = Handover::of(&sockets)?;
     let ready = |bound: proxy_server::Bound| {
@@ -56,13 +56,25 @@ async fn serve(config: Config, given: Given, predecessor: Option<Predecessor>, o
             tracing::warn!(%error, "the predecessor is gone before it heard that this process is ready");
         }
     };
+    let reloads = notify.clone();
+    let reload = Box::new(move |step| match step {
+        Reloading::Begun => reloads.reloading(),
+        Reloading::Over => reloads.ready(),
+    });
+    let stop = stop(on);
     let ended = async {
         tokio::select! {
-            () = stop(on) => notify.stopping(),
-            process = handover.done() => notify.main_process(process),
+            () = stop => {
+                notify.stopping();
+                Ending::Stopped
+            }
+            process = handover.done() => {
+                notify.main_process(process);
+                Ending::HandedOver
+            }
         }
     };
-    let serving = proxy_server::serve_on(sockets, config, telemetry.clone(), ready, ended);
+    let serving = proxy_server::serve_on(sockets, config, telemetry.clone(), Told { ready, reload }, ended);
     let served = tokio::select! {
         served = serving => served,
         () = notify.live() => Ok(()),

@@ -1,5 +1,7 @@
 //! When a server ends: SIGINT, SIGTERM, or, for a child that must not outlive its parent, the end of its stdin.
 
+use std::future::Future;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -16,23 +18,23 @@ impl StopOn {
     }
 }
 
-/// Waits until the server should end. Ready to be polled only inside the runtime.
-pub(crate) async fn stop(on: StopOn) {
-    match on {
-        StopOn::Signals => signals().await,
-        StopOn::SignalsOrStdinEnd => tokio::select! {
-            () = signals() => (),
-            () = stdin_end() => (),
-        },
-    }
-}
-
-async fn signals() {
+/// Waits until the server should end. To be called inside the runtime: from the call on, not only from the first poll,
+/// the signals no longer end the process.
+pub(crate) fn stop(on: StopOn) -> impl Future<Output = ()> + use<> {
     let mut interrupt = signal(SignalKind::interrupt()).expect("a runtime with IO can listen for SIGINT");
     let mut terminate = signal(SignalKind::terminate()).expect("a runtime with IO can listen for SIGTERM");
-    tokio::select! {
-        _ = interrupt.recv() => (),
-        _ = terminate.recv() => (),
+    async move {
+        let stdin_end = async {
+            match on {
+                StopOn::Signals => std::future::pending().await,
+                StopOn::SignalsOrStdinEnd => stdin_end().await,
+            }
+        };
+        tokio::select! {
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
+            () = stdin_end => (),
+        }
     }
 }
 

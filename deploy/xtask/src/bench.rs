@@ -14,6 +14,8 @@ use crate::policies;
 pub(crate) enum Subject {
     /// Decisions of the shipped policies beside native Rust, loads, memory
     Policy,
+    /// Reading of a request what the proxy goes by, beside serde_json
+    Reader,
     /// What requests take while policies are swapped under them
     Swap,
     /// The proxy beside nginx, haproxy, Envoy and the LLM routers; --help tells of its flags
@@ -41,6 +43,7 @@ pub(crate) enum Profiled {
 pub(crate) fn run(root: &Path, subject: &Subject) -> anyhow::Result<()> {
     match subject {
         Subject::Policy => policy(root),
+        Subject::Reader => reader(root),
         Subject::Swap => swap(root),
         Subject::Proxy { flags } => proxy(root, flags),
     }
@@ -56,6 +59,11 @@ fn policy(root: &Path) -> anyhow::Result<()> {
     shell::run(&mut bench)?;
     step(&format!("the rows are in {}", rows.display()));
     Ok(())
+}
+
+fn reader(root: &Path) -> anyhow::Result<()> {
+    step("building the benchmark; the first time that takes minutes");
+    shell::run(cargo(root).args(["bench", "--quiet", "--workspace", "--bench", "reader"]))
 }
 
 fn swap(root: &Path) -> anyhow::Result<()> {

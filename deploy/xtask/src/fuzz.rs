@@ -11,9 +11,10 @@ use crate::{policies, tools};
 use guest_build::shell::{cargo, program, run, step};
 
 /// The targets' workspaces, each with its targets and the folder whose files they begin with, if there is one.
-const FOLDERS: [(&str, &[&str], Option<&str>); 2] = [
+const FOLDERS: [(&str, &[&str], Option<&str>); 3] = [
     ("policies-wasm/policy-runtime/fuzz", &["loader", "host_calls", "config"], None),
     ("engine/engine-model/fuzz", &["gguf"], Some("engine/engine-model/golden/gguf")),
+    ("proxy/proxy-server/fuzz", &["reader"], None),
 ];
 /// Adds the counters.
 const INSTRUMENT: &str = "policies-wasm/policy-runtime/fuzz/instrument.sh";

@@ -39,6 +39,8 @@ pub struct Chain {
     stages: Vec<Stage>,
     fallback: Arc<Fallback>,
     stopwatch: Arc<dyn Stopwatch>,
+    /// It holds what was named.
+    is_by_name: bool,
 }
 
 impl Link {
@@ -76,12 +78,19 @@ impl Chain {
     /// is [`Chain::timed_by`] something that tells it.
     pub fn new<S: Into<Stage>>(stages: impl IntoIterator<Item = S>, fallback: Arc<Fallback>) -> Chain {
         let stages = stages.into_iter().map(Into::into).collect();
-        Chain { stages, fallback, stopwatch: Arc::new(Stopped) }
+        Chain { stages, fallback, stopwatch: Arc::new(Stopped), is_by_name: false }
     }
 
     /// The same chain with its calls measured.
     pub fn timed_by(self, stopwatch: Arc<dyn Stopwatch>) -> Chain {
         Chain { stopwatch, ..self }
+    }
+
+    /// Only these slots, in this order. One that is not there is not asked.
+    pub fn only(&self, slots: &[String]) -> Chain {
+        let of = |slot: &String| self.stages.iter().find(|stage| stage.stable.author.slot == *slot).cloned();
+        let (fallback, stopwatch) = (self.fallback.clone(), self.stopwatch.clone());
+        Chain { stages: slots.iter().filter_map(of).collect(), fallback, stopwatch, is_by_name: true }
     }
 
     /// The places in order.
@@ -96,7 +105,8 @@ impl Chain {
 
     /// Who is asked about this request with this hook, in order.
     pub(crate) fn picks(&self, hook: Hook, facts: &RequestFacts) -> impl Iterator<Item = Pick<'_>> {
-        let about = self.stages.iter().filter(move |stage| stage.scope.includes(facts));
+        let is_named = |stage: &&Stage| self.is_by_name || !stage.scope.is_by_name;
+        let about = self.stages.iter().filter(is_named).filter(move |stage| stage.scope.includes(facts));
         about.map(move |stage| stage.pick(facts)).filter(move |pick| pick.link.has(hook))
     }
 

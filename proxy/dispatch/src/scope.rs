@@ -19,6 +19,8 @@ pub struct Scope {
     pub tenants: Vec<Pattern>,
     /// The paths asked for.
     pub endpoints: Vec<Pattern>,
+    /// It is about those requests only whose chain names it: [`crate::Chain::only`].
+    pub is_by_name: bool,
 }
 
 impl Pattern {
@@ -51,7 +53,7 @@ impl Pattern {
 impl Scope {
     /// Whether it is about every request.
     pub fn is_everything(&self) -> bool {
-        let Scope { models, tenants, endpoints } = self;
+        let Scope { models, tenants, endpoints, is_by_name: _ } = self;
         models.is_empty() && tenants.is_empty() && endpoints.is_empty()
     }
 
@@ -76,7 +78,7 @@ impl Scope {
     }
 
     fn includes_all(&self, model: &str, tenant: &str, endpoint: &str) -> bool {
-        let Scope { models, tenants, endpoints } = self;
+        let Scope { models, tenants, endpoints, is_by_name: _ } = self;
         has(models, model) && has(tenants, tenant) && has(endpoints, endpoint)
     }
 }
@@ -138,7 +140,12 @@ mod tests {
     #[test]
     fn every_list_must_have_its_match_and_an_empty_one_is_no_condition() {
         let patterns = |words: &[&str]| words.iter().map(|word| Pattern::new(*word)).collect();
-        let scope = Scope { models: patterns(&["llama-*", "tiny"]), tenants: patterns(&["acme"]), endpoints: vec![] };
+        let scope = Scope {
+            models: patterns(&["llama-*", "tiny"]),
+            tenants: patterns(&["acme"]),
+            endpoints: vec![],
+            is_by_name: false,
+        };
         let facts = |model: &str, tenant: &str| RequestFacts {
             model: model.to_owned(),
             tenant: tenant.to_owned(),

@@ -7,11 +7,14 @@ mod file;
 mod limits;
 mod oci;
 mod policies;
+mod routes;
+mod secrets;
 mod signing;
 mod tenants;
 mod tokens;
 mod transport;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,14 +28,15 @@ use thiserror::Error;
 use crate::base_url::BaseUrl;
 use crate::policies::{self as loaded, Signing};
 use crate::recorder::Recording;
+use crate::routes::Route;
 use crate::tls::PortName;
 use file::ConfigFile;
 
 pub(crate) use admin::{AdminToken, Role};
-pub(crate) use discovery::{Discovery, Place, PortOf, RegionNames, Service, Template};
+pub(crate) use discovery::{Discovery, Dns, DnsName, Place, PortOf, RegionNames, Service, Template};
 pub(crate) use oci::Oci;
 pub(crate) use policies::{SLOT_NAME, is_slot_name};
-pub(crate) use tenants::{Allowance, Tenancy, Tenant, TenantFile, Tenants, hex, key_id};
+pub(crate) use tenants::{ANONYMOUS, Allowance, Tenancy, Tenant, TenantFile, Tenants, hex, key_id};
 pub(crate) use transport::{Transport, Transports};
 
 pub use limits::Limits;
@@ -52,6 +56,8 @@ pub struct Config {
     pub(crate) discoveries: Vec<Discovery>,
     pub(crate) regions: Vec<Region>,
     pub(crate) policies: Vec<PolicySlot>,
+    /// The first that fits counts.
+    pub(crate) routes: Vec<Arc<Route>>,
     /// A folder whose components are loaded as they change.
     pub(crate) watch: Option<PathBuf>,
     pub(crate) policy_headers: Vec<HeaderName>,
@@ -63,6 +69,8 @@ pub struct Config {
     /// Which streams go on at another replica when theirs dies.
     pub(crate) resume: ResumeMode,
     pub(crate) recording: Option<Recording>,
+    /// Where ended requests are noted.
+    pub(crate) access_log: Option<PathBuf>,
     pub(crate) oci: Oci,
     pub(crate) signing: Signing,
     pub(crate) transports: Transports,
@@ -85,6 +93,8 @@ pub(crate) struct Replica {
     /// Of the models that it lists, these are served here; empty: all.
     pub models: Arc<[Pattern]>,
     pub transport: Transport,
+    /// What routes choose it by.
+    pub labels: Arc<BTreeMap<String, String>>,
 }
 
 /// What a replica speaks beside the OpenAI endpoints.
@@ -215,7 +225,7 @@ impl Config {
     pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         let file: ConfigFile = toml::from_str(text).map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
+            message: secrets::left_out(error.to_string().trim_end()),
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         file.check(folder, &|name| std::env::var(name).ok())

@@ -1,4 +1,4 @@
-//! The data port: everything below `/v1/`, and whether the proxy lives and is ready.
+//! The data port: everything below `/v1/`, what routes name, and whether the proxy lives and is ready.
 
 mod head;
 
@@ -53,6 +53,9 @@ impl Answers for Data {
                 }
                 (&Method::GET | &Method::HEAD, "/readyz") => ready(&proxy),
                 (&Method::GET | &Method::HEAD, "/health" | "/healthz") => Response::new(ClientBody::whole("ok")),
+                _ if proxy.routes.find(request.uri(), request.headers()).is_some() => {
+                    Box::pin(exchange(proxy, request)).await
+                }
                 (_, path) => Refusal::UnknownPath { path: path.to_owned() }.answer(),
             }
         }

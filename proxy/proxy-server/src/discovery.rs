@@ -78,9 +78,7 @@ fn begin(proxy: &Arc<Proxy>, discovery: Discovery) -> Running {
         match place {
             Place::File(path) => file::find(finder, path, template).await,
             Place::Kubernetes(service) => kubernetes::find(finder, service, template).await,
-            Place::Dns { host, port, interval_ms } => {
-                dns::find(finder, dns::Name { host, port }, interval_ms, template).await;
-            }
+            Place::Dns(name) => dns::find(finder, name, template).await,
         }
     });
     Running { discovery, said, _task: task }

@@ -67,18 +67,23 @@ async fn serve(
     journal.ends_by(deadline);
     proxy.count_request();
     let tenant = authenticate(&proxy.tenants, request.headers(), proxy.clock.now_unix_ms())?;
-    let mut request = read_request(request, upgrade, &proxy.limits).await?;
+    let route = proxy.routes.find(request.uri(), request.headers());
+    let mut request = read_request(request, upgrade, route, &proxy.limits).await?;
     let facts = facts(proxy, &mut request, &tenant);
     journal.read(&request, &facts);
 
     // One chain for the whole request: none is decided by half a swap.
-    let chain = proxy.policies.chain();
-    let mut seen = Some(admit::admit(proxy, journal, &chain, &facts, &tenant)?);
+    let chain = match &request.route {
+        None => proxy.policies.chain(),
+        Some(route) => route.chain(proxy.policies.chain()),
+    };
+    let mut seen = Some(admit::admit(proxy, journal, &chain, &request, &facts, &tenant)?);
 
     let mut attempts = Attempts::new(proxy.limits.tries_max, request.repeat);
     let mut last_failure = None;
     loop {
-        let (placed, held) = match place::place(proxy, journal, &chain, &facts, &attempts.tried, seen.take()).await {
+        let asked = (&facts, request.route.as_deref());
+        let (placed, held) = match place::place(proxy, journal, &chain, asked, &attempts.tried, seen.take()).await {
             Ok(placed) => placed,
             // With nobody left to try, what went wrong with the last one says more.
             Err(Refusal::NobodyTakesWork) => return Err(last_failure.unwrap_or(Refusal::NobodyTakesWork)),
@@ -86,7 +91,7 @@ async fn serve(
         };
         let target = placed.target();
         attempts.begin();
-        let hedging = Hedging { chain: &chain, facts: &facts, tried: &attempts.tried };
+        let hedging = Hedging { chain: &chain, facts: &facts, route: request.route.as_deref(), tried: &attempts.tried };
         match send::send(proxy, journal, &request, placed, held, Some(hedging)).await {
             Ok(answer) => {
                 let replica = journal.ran_on();

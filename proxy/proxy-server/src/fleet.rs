@@ -127,6 +127,11 @@ impl Fleet {
         self.publisher.lock().unwrap_or_else(PoisonError::into_inner).without(view, tried)
     }
 
+    /// A view of some of a view's rows.
+    pub fn part(&self, fleet: &FleetView, rows: &[usize]) -> Arc<FleetView> {
+        self.publisher.lock().unwrap_or_else(PoisonError::into_inner).part(fleet, rows)
+    }
+
     /// Says that a replica or region is not what the last view says.
     pub fn touch(&self) {
         // In one order with who begins to wait: it sees this change in the view, or is woken by it.

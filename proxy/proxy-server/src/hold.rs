@@ -45,21 +45,25 @@ impl Hold {
         Hold { clock, queue_max, inner: Mutex::default() }
     }
 
-    /// Whether a request is to wait behind others like it.
-    pub fn is_behind(&self, facts: &RequestFacts) -> bool {
-        let inner = self.inner();
-        !inner.queue.is_empty() && inner.queue.is_behind(&facts.tenant, &facts.model, facts.priority)
+    pub fn is_empty(&self) -> bool {
+        self.inner().queue.is_empty()
     }
 
-    /// A place for one more, if there is one.
-    pub fn enter(&self, facts: &RequestFacts) -> Option<Place<'_>> {
+    /// Whether a request is to wait behind others like it.
+    pub fn is_behind(&self, facts: &RequestFacts, kind: &str) -> bool {
+        let inner = self.inner();
+        !inner.queue.is_empty() && inner.queue.is_behind(&facts.tenant, kind, facts.priority)
+    }
+
+    /// A place for one more, if there is one. Where one of a kind has no room, none has.
+    pub fn enter(&self, facts: &RequestFacts, kind: &str) -> Option<Place<'_>> {
         let mut inner = self.inner();
         if inner.queue.len() >= self.queue_max {
             return None;
         }
         let id = inner.queue.push(Held {
             tenant: facts.tenant.as_str().into(),
-            model: facts.model.as_str().into(),
+            model: kind.into(),
             priority: facts.priority,
             tokens: facts.prompt_tokens_estimate.saturating_add(facts.output_tokens_max),
             since_ms: self.clock.now_ms(),
@@ -145,6 +149,10 @@ pub(crate) async fn ask_held(proxy: Arc<Proxy>) {
         changed.await;
         // Listen before looking, so that no change between the two is missed.
         changed = proxy.fleet.changed();
+        // Who has entered counts, though it is about to look for itself: a change between that look and its wait is for us.
+        if proxy.hold.is_empty() {
+            continue;
+        }
         proxy.fleet.settle(proxy.looking());
         let now = proxy.fleet.now(proxy.looking()).all.version;
         // The same fleet would be answered the same.

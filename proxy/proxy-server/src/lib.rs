@@ -8,6 +8,7 @@ mod data;
 mod discovery;
 mod exchange;
 
+mod access_log;
 mod decisions;
 mod fleet;
 mod hold;
@@ -17,6 +18,7 @@ mod policies;
 mod proxy;
 mod recorder;
 mod reload;
+mod routes;
 mod tenants;
 mod traffic;
 mod upstream;
@@ -36,6 +38,8 @@ mod wire;
 mod workers;
 
 pub use config::{Config, ConfigError, Limits};
-pub use serve::{Bound, Error, check, serve, serve_on};
+pub use reload::{ReloadHeard, Reloading};
+pub use serve::{Bound, Error, Told, check, serve, serve_on};
 pub use sockets::{Given, Sockets};
+pub use tasks::Ending;
 pub use tenants::NewKey;

@@ -2,6 +2,7 @@
 
 mod after;
 mod connection;
+mod leave;
 mod patient;
 mod version;
 
@@ -20,10 +21,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::Limits;
 use crate::exchange::HEADERS_ADDED_MAX;
-use crate::tasks::Stopping;
+use crate::tasks::{Ending, Stopping};
 use crate::tls::{PortName, PortTls};
 use crate::workers::Workers;
 use connection::Connection;
+use leave::{Leave, left_over};
 
 pub(crate) use after::After;
 pub(crate) use connection::Counts;
@@ -89,20 +91,14 @@ impl Port {
     pub async fn serve(self, answers: impl Answers, stopping: Stopping, drain_max: Duration) {
         let Port { name: port, listener, tls, counts, room, bounds, workers } = self;
         let (open, _) = watch::channel(());
-        let (end, _) = watch::channel(false);
-        let stop = stopping.clone().begun();
-        tokio::pin!(stop);
-        loop {
-            let (stream, room) = tokio::select! {
-                accepted = accept(&listener, &room) => accepted,
-                () = &mut stop => break,
-            };
-            let (tls, counts, ends) = (tls.clone(), counts.clone(), end.subscribe());
-            let connection = Connection { port, tls, bounds, counts, ends, _room: room };
-            let (mut open, answers, stopping) = (open.subscribe(), answers.clone(), stopping.clone());
+        let leave = Leave::new(stopping.clone(), drain_max);
+        let begin = |stream: TcpStream, room| {
+            let (tls, counts, leave) = (tls.clone(), counts.clone(), leave.clone());
+            let connection = Connection { port, tls, bounds, counts, leave, _room: room };
+            let (mut open, answers) = (open.subscribe(), answers.clone());
             let serve = move |stream| async move {
                 tokio::select! {
-                    () = connection.serve(stream, answers, stopping) => {}
+                    () = connection.serve(stream, answers) => {}
                     // The port has waited long enough.
                     _ = open.changed() => {}
                 }
@@ -114,10 +110,26 @@ impl Port {
                     Err(error) => tracing::warn!(%error, "a connection could not be handed on"),
                 },
             }
+        };
+        let stop = stopping.begun();
+        tokio::pin!(stop);
+        let ending = loop {
+            tokio::select! {
+                (stream, room) = accept(&listener, &room) => begin(stream, room),
+                ending = &mut stop => break ending,
+            }
+        };
+        leave.begin();
+        match ending {
+            // They are in one queue for both processes, and the other one takes them.
+            Ending::HandedOver => drop(listener),
+            Ending::Stopped => {
+                let rooms = std::iter::from_fn(|| room.clone().try_acquire_owned().ok());
+                rooms.zip(left_over(listener)).for_each(|(room, stream)| begin(stream, room));
+            }
         }
-        drop(listener);
-        end.send_replace(true);
-        if tokio::time::timeout(drain_max, end.closed()).await.is_err() {
+        // Until nobody listens any more to whether the port has waited long enough.
+        if tokio::time::timeout(drain_max, open.closed()).await.is_err() {
             tracing::warn!("connections did not finish in time and are closed");
         }
     }

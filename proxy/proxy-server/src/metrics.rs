@@ -72,6 +72,9 @@ struct Gauges {
     connections_max: IntGaugeVec,
     events: IntGauge,
     events_max: IntGauge,
+    access_log_queue: IntGauge,
+    access_log_queue_max: IntGauge,
+    access_log_dropped: IntGauge,
     recording_queue: IntGauge,
     recording_queue_max: IntGauge,
     recording_bytes: IntGauge,
@@ -295,6 +298,10 @@ impl Gauges {
             connections_max: make.gauges("connections_max", "Most connections by port.", &["port"]),
             events: make.gauge("events_waiting", "Events that wait for policies' observe hooks."),
             events_max: make.gauge("events_waiting_max", "Most events that may wait."),
+            access_log_queue: make.gauge("access_log_waiting", "Lines that wait to be written into the access log."),
+            access_log_queue_max: make
+                .gauge("access_log_waiting_max", "Most lines that may wait for that; more are left out."),
+            access_log_dropped: make.gauge("access_log_dropped", "Lines that are missing in the access log."),
             recording_queue: make.gauge("recording_waiting", "Calls of policies that wait to be recorded."),
             recording_queue_max: make
                 .gauge("recording_waiting_max", "Most calls that may wait to be recorded; more are left out."),
@@ -363,6 +370,9 @@ impl Gauges {
         }
         self.events.set(proxy.observer.waiting() as i64);
         self.events_max.set(limits.events_max as i64);
+        self.access_log_queue.set(proxy.access_log.waiting() as i64);
+        self.access_log_queue_max.set(proxy.access_log.waiting_max() as i64);
+        self.access_log_dropped.set(proxy.access_log.dropped() as i64);
         let recording = proxy.recorder.progress();
         self.recording_queue.set(proxy.recorder.waiting() as i64);
         self.recording_queue_max.set(limits.recording_queue_max as i64);

@@ -10,6 +10,7 @@ use policy_api::Event;
 use telemetry::{Telemetry, Tracer};
 use tokio::sync::Semaphore;
 
+use crate::access_log::AccessLog;
 use crate::base_url::BaseUrl;
 use crate::clock::Clock;
 use crate::config::{AdminToken, Config, Limits, RegionNames, Secret};
@@ -22,7 +23,8 @@ use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::policies::{Policies, Sources};
 use crate::recorder::{Recorder, Recording};
-use crate::reload::Reloads;
+use crate::reload::{ReloadHeard, Reloads};
+use crate::routes::Routes;
 use crate::tasks::{Stopping, Tasks};
 use crate::tenants::Register;
 use crate::tls::PortTls;
@@ -51,6 +53,7 @@ pub(crate) struct Proxy {
     pub reloads: Reloads,
     pub tasks: Arc<Tasks>,
     pub policies: Arc<Policies>,
+    pub routes: Routes,
     pub sources: Arc<Sources>,
     /// The certificates of our ports.
     pub port_tls: Vec<Arc<PortTls>>,
@@ -58,6 +61,7 @@ pub(crate) struct Proxy {
     pub recorder: Arc<Recorder>,
     /// Where recordings go, if anywhere.
     pub recording: Option<Recording>,
+    pub access_log: Arc<AccessLog>,
     pub decisions: Decisions,
     pub traffic: Traffic,
     pub metrics: Metrics,
@@ -100,9 +104,11 @@ pub(crate) struct Parts {
     pub observer: Observer,
     pub recorder: Arc<Recorder>,
     pub recording: Option<Recording>,
+    pub access_log: Arc<AccessLog>,
     pub metrics: Metrics,
     /// The whole configuration, for what a reload compares.
     pub config: Config,
+    pub reload_heard: ReloadHeard,
     pub tasks: Arc<Tasks>,
 }
 
@@ -132,8 +138,10 @@ impl Proxy {
             observer,
             recorder,
             recording,
+            access_log,
             metrics,
             config,
+            reload_heard,
             tasks,
         } = parts;
         Proxy {
@@ -145,7 +153,8 @@ impl Proxy {
             tenants,
             region_names: RegionNames::of(&config.region, &config.regions, config.transports.clone()),
             discoveries: Discoveries::default(),
-            reloads: Reloads::new(config),
+            routes: Routes::new(&config.routes),
+            reloads: Reloads::new(config, reload_heard),
             resume,
             fleet,
             policies,
@@ -154,6 +163,7 @@ impl Proxy {
             observer,
             recorder,
             recording,
+            access_log,
             decisions: Decisions::new(limits.decisions_max),
             traffic: Traffic::new(limits.traffic_seconds_max),
             metrics,

@@ -3,10 +3,12 @@
 use policy_api::Health;
 
 use crate::proxy::Proxy;
+use crate::tasks::Ending;
 
 /// Why requests should go elsewhere: the proxy stops, or none of its replicas is healthy.
 pub(crate) fn why_not_ready(proxy: &Proxy) -> Option<String> {
-    if proxy.stopping.is_begun() {
+    // Where it has handed over, who is sent here finds its successor.
+    if proxy.stopping.ending() == Some(Ending::Stopped) {
         return Some("the proxy is stopping".to_owned());
     }
     let replicas = proxy.fleet.replicas();

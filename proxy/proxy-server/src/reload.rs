@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
 use crate::discovery::WatchedFile;
@@ -12,8 +12,21 @@ use crate::fleet::{JoinError, Source};
 use crate::proxy::Proxy;
 use crate::tls::renew_certificates;
 
+/// Where a reload is, for whoever manages the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reloading {
+    /// The configuration is about to be read again.
+    Begun,
+    /// It is in force, or refused.
+    Over,
+}
+
+/// Hears of reloads.
+pub type ReloadHeard = Box<dyn Fn(Reloading) + Send + Sync>;
+
 /// The configuration in force, and what became of the last reload.
 pub(crate) struct Reloads {
+    heard: ReloadHeard,
     /// Where it is read from; a configuration that was made from text has no file.
     path: Option<PathBuf>,
     in_force: Mutex<Arc<Config>>,
@@ -35,9 +48,10 @@ pub(crate) struct Reloaded {
 }
 
 impl Reloads {
-    pub fn new(config: Config) -> Reloads {
+    pub fn new(config: Config, heard: ReloadHeard) -> Reloads {
         let path = config.file().map(Path::to_owned);
         Reloads {
+            heard,
             path,
             in_force: Mutex::new(Arc::new(config)),
             last: Mutex::default(),
@@ -73,15 +87,17 @@ pub(crate) async fn watch_config(proxy: Arc<Proxy>, path: PathBuf, text: String)
     }
 }
 
+/// From now on SIGHUP no longer ends the process, whoever hears of it.
+pub(crate) fn hangups() -> Option<Signal> {
+    let hangups = signal(SignalKind::hangup());
+    if let Err(error) = &hangups {
+        tracing::warn!(%error, "cannot listen for SIGHUP; a change of the file reloads the configuration too");
+    }
+    hangups.ok()
+}
+
 /// Reloads on SIGHUP.
-pub(crate) async fn reload_on_hangup(proxy: Arc<Proxy>) {
-    let mut hangups = match signal(SignalKind::hangup()) {
-        Ok(hangups) => hangups,
-        Err(error) => {
-            tracing::warn!(%error, "cannot listen for SIGHUP; a change of the file reloads the configuration too");
-            return;
-        }
-    };
+pub(crate) async fn reload_on_hangup(proxy: Arc<Proxy>, mut hangups: Signal) {
     while hangups.recv().await.is_some() {
         tracing::info!("SIGHUP: reloading the configuration");
         proxy.reload().await;
@@ -92,6 +108,7 @@ impl Proxy {
     /// Reads the configuration's file again and takes what can be taken. A file that cannot be used changes nothing.
     pub async fn reload(self: &Arc<Self>) -> Reloaded {
         let _turn = self.reloads.turn.lock().await;
+        (self.reloads.heard)(Reloading::Begun);
         let reloaded = match self.read_again().await {
             Ok(config) => self.take(config).await,
             Err(error) => Reloaded { errors: vec![error], ..Reloaded::default() },
@@ -99,6 +116,7 @@ impl Proxy {
         let reloaded = Reloaded { time_ms: self.clock.now_unix_ms(), ..reloaded };
         self.tell_of(&reloaded);
         *lock(&self.reloads.last) = Some(reloaded.clone());
+        (self.reloads.heard)(Reloading::Over);
         reloaded
     }
 
@@ -111,6 +129,7 @@ impl Proxy {
     }
 
     async fn take(self: &Arc<Self>, new: Config) -> Reloaded {
+        self.access_log.reopen();
         let old = lock(&self.reloads.in_force).clone();
         let (limits, fixed) = self.limits.renewed(&new.limits);
         let mut needs_restart = old.differs_for_good(&new);
@@ -118,10 +137,9 @@ impl Proxy {
         self.limits.set(limits);
         let refused = self.sync_replicas(&Source::Config, &new.replicas);
         let mut errors: Vec<String> = refused.iter().map(JoinError::to_string).collect();
-        if old.tenancy.own != new.tenancy.own {
-            errors.extend(self.tenants.replace_own(new.tenancy.own.clone()).err());
-        }
+        errors.extend(self.tenants.renew(&new.tenancy).err());
         self.discoveries.set(self, &new.discoveries);
+        self.routes.set(&new.routes);
         errors.extend(self.reload_policies(old, &new).await);
         errors.extend(renew_certificates(self).await);
         *lock(&self.reloads.in_force) = Arc::new(new);

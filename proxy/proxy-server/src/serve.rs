@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::access_log::AccessLog;
 use crate::admin::Admin;
 use crate::base_url::{BaseUrl, Scheme};
 use crate::clock::Clock;
@@ -25,9 +26,9 @@ use crate::policies::{Folder, Folders, Policies, Sources, watch, watch_folder};
 use crate::proxy::{Parts, Proxy};
 use crate::readiness::has_looked;
 use crate::recorder::{self, Recorder};
-use crate::reload::{reload_on_hangup, watch_config};
+use crate::reload::{ReloadHeard, hangups, reload_on_hangup, watch_config};
 use crate::sockets::{Given, Sockets};
-use crate::tasks::Tasks;
+use crate::tasks::{Ending, Tasks};
 use crate::tenants::{self, Register};
 use crate::tls::{PortName, PortTls, keep_certificates};
 use crate::upstream::Link;
@@ -46,6 +47,14 @@ pub struct Bound {
     pub data: SocketAddr,
     /// The admin port.
     pub admin: SocketAddr,
+}
+
+/// What whoever runs the proxy hears of it.
+pub struct Told<R> {
+    /// Where it listens, once it does.
+    pub ready: R,
+    /// When it reads its configuration again.
+    pub reload: ReloadHeard,
 }
 
 /// Why the proxy could not start.
@@ -78,6 +87,9 @@ pub enum Error {
     /// The tenants, or what their tokens are signed with, cannot be read.
     #[error("{0}")]
     Tenants(String),
+    /// The access log cannot be written.
+    #[error("{0}")]
+    AccessLog(String),
 }
 
 /// Reads what a configuration names, as a start would: the certificate and the policies. Blocking.
@@ -120,7 +132,11 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let sockets = Sockets::open(&config, Given::default()).await?;
-    serve_on(sockets, config, telemetry, ready, shutdown).await
+    let stopped = async {
+        shutdown.await;
+        Ending::Stopped
+    };
+    serve_on(sockets, config, telemetry, Told { ready, reload: Box::new(|_| ()) }, stopped).await
 }
 
 /// The same on sockets that are open already. Where they were given, somebody may wait at them who must not be told that
@@ -129,9 +145,10 @@ pub async fn serve_on(
     sockets: Sockets,
     config: Config,
     telemetry: Arc<Telemetry>,
-    ready: impl FnOnce(Bound) + Send,
-    shutdown: impl Future<Output = ()> + Send,
+    told: Told<impl FnOnce(Bound) + Send>,
+    ended: impl Future<Output = Ending> + Send,
 ) -> Result<(), Error> {
+    let Told { ready, reload } = told;
     let [data_tls, admin_tls] = [port_tls(&config, PortName::Data)?, port_tls(&config, PortName::Admin)?];
     let port_tls = [&data_tls, &admin_tls].into_iter().flatten().cloned().collect();
     let unusable = |port, address| move |source| Error::Listen { port, address, source };
@@ -142,7 +159,7 @@ pub async fn serve_on(
     let limits = config.limits.clone();
     let drain_max = Duration::from_millis(limits.drain_ms_max);
     let tasks = Arc::new(Tasks::new());
-    let proxy = start(config, port_tls, &telemetry, bound, &tasks).await?;
+    let proxy = start(config, port_tls, &telemetry, bound, &tasks, reload).await?;
 
     if are_given {
         until_looked(&proxy).await;
@@ -169,13 +186,14 @@ pub async fn serve_on(
     );
     ready(bound);
     let stop = async {
-        shutdown.await;
+        let ending = ended.await;
         tracing::info!("stopping: no new connections, requests in flight may finish");
-        tasks.begin_stop();
+        tasks.begin_stop(ending);
     };
     futures_util::future::join(ports, stop).await;
     // After the last request, so that the recording has it; the writer ends with it.
     proxy.recorder.close().await;
+    proxy.access_log.close().await;
     let tenants = proxy.tenants.clone();
     if let Err(error) = tokio::task::spawn_blocking(move || tenants.write_used()).await {
         tracing::error!(%error, "writing what tenants have used broke");
@@ -202,6 +220,7 @@ async fn start(
     telemetry: &Telemetry,
     bound: Bound,
     tasks: &Arc<Tasks>,
+    reload_heard: ReloadHeard,
 ) -> Result<Arc<Proxy>, Error> {
     let scheme = if port_tls.is_empty() { Scheme::Http } else { Scheme::Https };
     let clock = Clock::start();
@@ -225,6 +244,9 @@ async fn start(
         ..
     } = config;
     let recorder = Arc::new(Recorder::new(limits.recording_queue_max));
+    let opened = AccessLog::open(whole.access_log.as_deref(), limits.access_log_queue_max);
+    let (access_log, writer) = opened.map_err(Error::AccessLog)?;
+    let access_log = Arc::new(access_log);
     let (from, to) = (sources.clone(), recorder.clone());
     let (policies, tenants, metrics, limits) = tokio::task::spawn_blocking(move || {
         let tenants = Register::open(tenancy);
@@ -253,8 +275,10 @@ async fn start(
         observer,
         recorder: recorder.clone(),
         recording,
+        access_log: access_log.clone(),
         metrics,
         config: whole.clone(),
+        reload_heard,
         tasks: tasks.clone(),
     };
     let proxy = Arc::new(Proxy::new(parts, telemetry));
@@ -265,15 +289,21 @@ async fn start(
     tasks.spawn("keep", keep(proxy.clone()));
     tasks.spawn("keep certificates", keep_certificates(proxy.clone()));
     if let (Some(path), Some(text)) = (whole.file(), whole.text()) {
-        tasks.spawn("reload on SIGHUP", reload_on_hangup(proxy.clone()));
+        if let Some(hangups) = hangups() {
+            tasks.spawn("reload on SIGHUP", reload_on_hangup(proxy.clone(), hangups));
+        }
         tasks.spawn("watch the configuration", watch_config(proxy.clone(), path.to_owned(), text.to_owned()));
     }
     for peer in &proxy.fleet.peers {
         tasks.spawn(format!("poll region {}", peer.name), poll_peer(proxy.clone(), peer.clone()));
     }
-    tasks.spawn("keep tenants", tenants::keep(proxy.tenants.clone(), clock));
+    tasks.spawn("keep tenants", tenants::keep(proxy.tenants.clone()));
+    tasks.spawn("keep tokens' keys", tenants::keep_token_keys(proxy.tenants.clone(), clock));
     tasks.spawn("observe", observe(proxy.clone(), events));
     tasks.spawn_to_end("recorder", recorder::write(recorder));
+    if let Some(writer) = writer {
+        tasks.spawn_to_end("access log", async move { access_log.keep(writer).await });
+    }
     tasks.spawn("watch policies", watch(proxy.policies.clone()));
     if let Some(folder) = folder {
         tasks

@@ -11,9 +11,20 @@ use tokio::task::{AbortHandle, JoinHandle};
 /// So many tasks are no reason to look which have ended.
 const PRUNE_AT_LEAST: usize = 64;
 
+/// How a proxy ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nobody answers at its addresses any more.
+    Stopped,
+    /// Another process answers at its addresses from now on.
+    HandedOver,
+}
+
 /// The proxy's background tasks.
 pub(crate) struct Tasks {
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Ending>>,
+    /// The last request is over.
+    over: watch::Sender<bool>,
     running: Mutex<Running>,
 }
 
@@ -29,18 +40,18 @@ pub(crate) struct Task(AbortHandle);
 
 /// Tells a task, a connection or a stream that the proxy is stopping.
 #[derive(Clone, Debug)]
-pub(crate) struct Stopping(watch::Receiver<bool>);
+pub(crate) struct Stopping(watch::Receiver<Option<Ending>>);
 
 impl Tasks {
     pub fn new() -> Tasks {
-        Tasks { stop: watch::Sender::new(false), running: Mutex::default() }
+        Tasks { stop: watch::Sender::new(None), over: watch::Sender::new(false), running: Mutex::default() }
     }
 
     pub fn stopping(&self) -> Stopping {
         Stopping(self.stop.subscribe())
     }
 
-    /// Runs `task` until it ends or the proxy stops, whichever is first.
+    /// Runs `task` until it ends or the proxy's last request has, whichever is first.
     pub fn spawn(&self, name: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) {
         self.begin(name, task);
     }
@@ -51,11 +62,12 @@ impl Tasks {
     }
 
     fn begin(&self, name: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
-        let stopping = self.stopping();
+        let mut over = self.over.subscribe();
         let handle = tokio::spawn(async move {
             tokio::select! {
                 () = task => {}
-                () = stopping.begun() => {}
+                // An error means that nobody is left to say so.
+                _ = over.wait_for(|over| *over) => {}
             }
         });
         let abort = handle.abort_handle();
@@ -78,13 +90,14 @@ impl Tasks {
         running.tasks.push((name, handle));
     }
 
-    /// Tells everybody to stop.
-    pub fn begin_stop(&self) {
-        self.stop.send_replace(true);
+    /// Tells connections and streams to end. What serves their last requests goes on.
+    pub fn begin_stop(&self, ending: Ending) {
+        self.stop.send_replace(Some(ending));
     }
 
-    /// Waits for every task, in all no longer than `limit`; ends what has not ended by then.
+    /// Ends every task and waits for it, in all no longer than `limit`; aborts what has not ended by then.
     pub async fn end(&self, limit: Duration) {
+        self.over.send_replace(true);
         let running = std::mem::take(&mut self.running.lock().unwrap_or_else(PoisonError::into_inner).tasks);
         let deadline = tokio::time::Instant::now() + limit;
         for (name, mut handle) in running {
@@ -109,12 +122,14 @@ impl Drop for Task {
 
 impl Stopping {
     /// Waits until the proxy begins to stop.
-    pub async fn begun(mut self) {
+    pub async fn begun(mut self) -> Ending {
         // An error means that the sender is gone, which is a stop too.
-        let _ = self.0.wait_for(|stop| *stop).await;
+        let begun = self.0.wait_for(Option::is_some).await.map(|ending| *ending);
+        begun.ok().flatten().unwrap_or(Ending::Stopped)
     }
 
-    pub fn is_begun(&self) -> bool {
+    /// How the proxy ends, once it does.
+    pub fn ending(&self) -> Option<Ending> {
         *self.0.borrow()
     }
 }

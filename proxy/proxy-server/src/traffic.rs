@@ -17,6 +17,12 @@ pub(crate) use histogram::Quantiles;
 /// Quantiles are over this many seconds.
 const QUANTILE_SECONDS: u64 = 60;
 
+/// Seconds that the rate is taken over at which requests end.
+const RATE_SECONDS: usize = 10;
+/// Longest wait that a client is told, and what it is told where nothing has ended yet.
+const RETRY_S_MAX: u64 = 60;
+const RETRY_S_UNKNOWN: u64 = 1;
+
 /// One finished request.
 pub(crate) struct Sample {
     pub outcome: Outcome,
@@ -56,6 +62,9 @@ struct Books {
     requests_total: u64,
     failures_total: u64,
     output_tokens_total: u64,
+    /// Requests that gave room back in this second, and in each of those before, newest last.
+    left_now: u64,
+    left: VecDeque<u64>,
     /// Totals at the last point.
     last: (u64, u64, u64),
     /// The last seconds' distributions, newest last.
@@ -81,6 +90,8 @@ impl Traffic {
         let mut books = self.books();
         books.requests_total += 1;
         books.failures_total += u64::from(sample.outcome == Outcome::Failed);
+        // Who is turned away had no room to give back, or had it for no time.
+        books.left_now += u64::from(sample.outcome != Outcome::Refused);
         books.output_tokens_total += u64::from(sample.usage.output_tokens);
         let into = books.distributions_of(second);
         if let Some(decide_us) = sample.decide_us {
@@ -98,6 +109,11 @@ impl Traffic {
         let mut books = self.books();
         let point = books.point(clock, in_flight);
         books.last = (books.requests_total, books.failures_total, books.output_tokens_total);
+        if books.left.len() == RATE_SECONDS {
+            books.left.pop_front();
+        }
+        let left_now = std::mem::take(&mut books.left_now);
+        books.left.push_back(left_now);
         if books.points.len() == self.seconds_max {
             books.points.pop_front();
         }
@@ -109,6 +125,17 @@ impl Traffic {
         let books = self.books();
         let skip = books.points.len().saturating_sub(seconds);
         books.points.iter().skip(skip).cloned().collect()
+    }
+
+    /// Seconds after which a client that finds no room may come again: what a request takes on average, which is those
+    /// in flight over the rate at which they end (Little, 1961).
+    pub fn retry_after_s(&self, in_flight: usize) -> u64 {
+        let books = self.books();
+        let ended: u64 = books.left.iter().sum();
+        match ended {
+            0 => RETRY_S_UNKNOWN,
+            ended => (in_flight as u64 * books.left.len() as u64).div_ceil(ended).clamp(1, RETRY_S_MAX),
+        }
     }
 
     /// The newest point.
@@ -156,5 +183,39 @@ impl Books {
             e2e_us: sum.e2e_us.quantiles(),
             decide_us: sum.decide_us.quantiles(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests that end in each second, and what a client is told whom 100 in flight leave no room.
+    #[track_caller]
+    fn check(seconds: &[(usize, Outcome)], expected_s: u64) {
+        let (traffic, clock) = (Traffic::new(60), Clock::start());
+        for (requests, outcome) in seconds {
+            for _ in 0..*requests {
+                let (e2e, usage) = (Duration::from_secs(1), Usage::default());
+                traffic
+                    .count(&clock, &Sample { outcome: *outcome, e2e, ttft: None, tpot: None, usage, decide_us: None });
+            }
+            traffic.tick(&clock, 100);
+        }
+        assert_eq!(traffic.retry_after_s(100), expected_s);
+    }
+
+    #[test]
+    fn who_finds_no_room_comes_again_when_those_in_flight_have_left() {
+        let finished = |requests| (requests, Outcome::Finished);
+        check(&[], 1);
+        check(&[finished(0); 5], 1);
+        check(&[finished(1000)], 1);
+        check(&[finished(20); 3], 5);
+        check(&[finished(20), finished(0)], 10);
+        check(&[finished(1)], 60);
+        check(&[finished(10), (1000, Outcome::Refused)], 20);
+        check(&[(20, Outcome::Failed), (20, Outcome::Cancelled)], 5);
+        check(&[[finished(1000)].as_slice(), &[finished(20); RATE_SECONDS]].concat(), 5);
     }
 }

@@ -2,11 +2,17 @@
 
 export type Health = 'healthy' | 'unhealthy' | 'unknown';
 
+/** Closed takes work, open takes none, half open is on trial, busy has said so itself. */
+export type Breaker = 'closed' | 'open' | 'half_open' | 'busy';
+
 export interface Replica {
   id: number;
   name: string;
   url: string;
   kind: string;
+  /** Who named it: config, lease, admin, or a discovery's name. */
+  source: string;
+  breaker: Breaker;
   health: Health;
   health_error: string | null;
   draining: boolean;

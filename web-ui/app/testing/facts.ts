@@ -20,7 +20,7 @@ export function version(number: number, state: PolicyVersion['state'], change: P
 }
 
 export function replica(change: Partial<Replica> = {}): Replica {
-  return { id: 0, name: 'us-0', url: 'http://127.0.0.1:1', kind: 'headworks', health: 'healthy', health_error: null, draining: false, models: ['tiny'], in_flight: 0, running: 0, waiting: 0, kv_blocks_used: 0, kv_blocks_total: 0, prefix_hit_permille: 0, ttft_us: 0, tpot_us: 0, age_ms: 0, requests_total: 0, failures_total: 0, ...change };
+  return { id: 0, name: 'us-0', url: 'http://127.0.0.1:1', kind: 'headworks', source: 'config', breaker: 'closed', health: 'healthy', health_error: null, draining: false, models: ['tiny'], in_flight: 0, running: 0, waiting: 0, kv_blocks_used: 0, kv_blocks_total: 0, prefix_hit_permille: 0, ttft_us: 0, tpot_us: 0, age_ms: 0, requests_total: 0, failures_total: 0, ...change };
 }
 
 export function region(name: string, change: Partial<Region> = {}): Region {

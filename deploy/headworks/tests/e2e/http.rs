@@ -24,7 +24,8 @@ impl Answer {
     }
 }
 
-fn agent() -> ureq::Agent {
+/// Keeps its connections.
+pub fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into()
 }
 

@@ -21,6 +21,7 @@ mod push;
 mod registry;
 mod replay;
 mod restart;
+mod secrets;
 mod storm;
 mod swap;
 mod traces;

@@ -9,9 +9,10 @@ use crate::http::{self, chat};
 use crate::processes::{engine, metric, proxy, tool, wait_for};
 
 /// A collector that logs every span it receives.
-struct Collector {
+pub struct Collector {
     process: Child,
-    http: String,
+    /// Where it takes spans over HTTP.
+    pub http: String,
     grpc: String,
     log: PathBuf,
     _dir: tempfile::TempDir,
@@ -29,7 +30,7 @@ struct Span {
 }
 
 impl Collector {
-    fn start() -> Collector {
+    pub fn start() -> Collector {
         let python = tool("HEADWORKS_TEST_PYTHON");
         let find = "import rotel, pathlib; print(pathlib.Path(rotel.__file__).parent / 'rotel-agent')";
         let found = Command::new(&python).args(["-c", find]).output().unwrap();
@@ -51,8 +52,13 @@ impl Collector {
         collector
     }
 
+    /// All that it received, as it tells it.
+    pub fn received(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     fn spans(&self) -> Vec<Span> {
-        spans(&std::fs::read_to_string(&self.log).unwrap_or_default())
+        spans(&self.received())
     }
 }
 

@@ -86,7 +86,8 @@ fn one_version_is_asked_by_admit_and_place_alike() {
 fn who_is_out_of_scope_passes_by() {
     let scoped = |word: &str, models: &[&str], endpoints: &[&str]| {
         let patterns = |words: &[&str]| words.iter().map(|word| Pattern::new(*word)).collect();
-        let scope = Scope { models: patterns(models), tenants: Vec::new(), endpoints: patterns(endpoints) };
+        let scope =
+            Scope { models: patterns(models), tenants: Vec::new(), endpoints: patterns(endpoints), is_by_name: false };
         Stage { scope: Arc::new(scope), ..Stage::from(links(word).remove(0)) }
     };
     let chain = Chain::new(

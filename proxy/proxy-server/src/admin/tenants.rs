@@ -47,6 +47,8 @@ struct UseDoc {
     requests_today: u64,
     tokens_today: u64,
     tokens_total: u64,
+    /// What requests under way may use yet.
+    tokens_reserved: u64,
 }
 
 /// A key, by what names it.
@@ -149,8 +151,9 @@ impl TenantsDoc {
         let (own, listed) = register.written();
         let tenants = register.now();
         let doc = |configured, file: TenantFile| {
-            let account = tenants.named(&file.name).map(|tenant| tenant.account.used(now_unix_ms));
-            TenantDoc::of(configured, file, account.unwrap_or_default())
+            let account = tenants.named(&file.name).map(|tenant| &*tenant.account);
+            let used = account.map(|account| (account.used(now_unix_ms), account.reserved()));
+            TenantDoc::of(configured, file, used.unwrap_or_default())
         };
         let own = own.into_iter().map(|file| doc(true, file));
         let listed = listed.into_iter().map(|file| doc(false, file));
@@ -159,7 +162,7 @@ impl TenantsDoc {
 }
 
 impl TenantDoc {
-    fn of(configured: bool, file: TenantFile, used: Use) -> TenantDoc {
+    fn of(configured: bool, file: TenantFile, (used, tokens_reserved): (Use, u64)) -> TenantDoc {
         let TenantFile { name, key_sha256, priority, models, budget } = file;
         let Allowance { requests_per_day, tokens_per_day, tokens_total } = budget;
         TenantDoc {
@@ -172,6 +175,7 @@ impl TenantDoc {
                 requests_today: used.requests_today,
                 tokens_today: used.tokens_today,
                 tokens_total: used.tokens_total,
+                tokens_reserved,
             },
             keys: key_sha256.iter().map(|key| KeyDoc { id: key_id(key) }).collect(),
         }

@@ -1,6 +1,6 @@
 //! Where replicas are looked for at run time: `[[discovery]]`, and what a found one is given.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,11 +12,10 @@ use serde::Deserialize;
 
 use crate::base_url::{BaseUrl, Scheme};
 use crate::config::file::{ContinuesFile, ReplicaFile, Wrong, check_name, wrong};
+use crate::config::routes::check_labels;
 use crate::config::transport::{self, Http2File, Said, Transport, Transports};
 use crate::config::{Region, Replica, ReplicaKind};
 
-/// Milliseconds between two looks at a name server.
-const DNS_INTERVAL_MS: u64 = 5000;
 /// More often is no use: answers are cached on the way.
 const INTERVAL_MS_LEAST: u64 = 100;
 const INTERVAL_MS_MOST: u64 = 24 * 60 * 60 * 1000;
@@ -34,8 +33,10 @@ pub(super) enum DiscoveryFile {
         template: TemplateFile,
     },
     Dns {
-        host: String,
-        port: u16,
+        host: Option<String>,
+        port: Option<u16>,
+        srv: Option<String>,
+        server: Option<SocketAddr>,
         interval_ms: Option<u64>,
         #[serde(default)]
         template: TemplateFile,
@@ -71,6 +72,8 @@ pub(super) struct TemplateFile {
     scheme: Option<Scheme>,
     tls: Option<transport::TlsFile>,
     http2: Option<Http2File>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
 }
 
 /// A place where replicas are looked for.
@@ -87,10 +90,29 @@ pub(crate) struct Discovery {
 pub(crate) enum Place {
     /// TOML or JSON with a list `replica`.
     File(PathBuf),
-    /// The addresses of a name.
-    Dns { host: String, port: u16, interval_ms: u64 },
+    /// What a name server says.
+    Dns(Dns),
     /// The EndpointSlices of a service.
     Kubernetes(Service),
+}
+
+/// A name, and how it is looked up.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Dns {
+    pub name: DnsName,
+    /// Who is asked instead of the system's name servers.
+    pub server: Option<SocketAddr>,
+    /// Milliseconds between two looks at most; left out, as long as the answer holds.
+    pub interval_ms: Option<u64>,
+}
+
+/// What is looked up.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum DnsName {
+    /// Its addresses, all with this port.
+    Host { host: String, port: u16 },
+    /// The service's hosts, ports and weights.
+    Service(String),
 }
 
 /// A Kubernetes service, and how its cluster's API is reached.
@@ -124,6 +146,7 @@ pub(crate) struct Template {
     /// Of one of which only the address is known.
     pub scheme: Scheme,
     pub transport: Transport,
+    pub labels: Arc<BTreeMap<String, String>>,
 }
 
 /// Turns what is typed of a replica into what the fleet takes in.
@@ -152,7 +175,7 @@ impl RegionNames {
         template: &Template,
         folder: Option<&Path>,
     ) -> Result<Replica, Wrong> {
-        let ReplicaFile { name, url, region, kind, continues: said, weight, models, tls, http2 } = file;
+        let ReplicaFile { name, url, region, kind, continues: said, weight, models, tls, http2, labels } = file;
         check_name("replica.name", &name)?;
         if weight == Some(0) {
             return wrong("replica.weight", format!("of {name:?} is 0; 100 is ordinary, 1 the least"));
@@ -173,9 +196,13 @@ impl RegionNames {
             None => template.models.clone(),
             Some(models) => check_models("replica.models", models)?,
         };
+        let labels = match labels {
+            None => template.labels.clone(),
+            Some(labels) => check_labels("replica.labels", labels)?,
+        };
         let (kind, weight) = (kind.unwrap_or(template.kind), weight.unwrap_or(template.weight));
         let transport = self.transports.of("replica", &url, Said { tls, http2 }, &template.transport, folder)?;
-        Ok(Replica { name, url, region, kind, continues: continues(said, kind), weight, models, transport })
+        Ok(Replica { name, url, region, kind, continues: continues(said, kind), weight, models, transport, labels })
     }
 
     /// Replicas as somebody typed them, checked; every name once.
@@ -233,6 +260,7 @@ impl Default for Template {
             models: Arc::new([]),
             scheme: Scheme::Http,
             transport: Transport::default(),
+            labels: Arc::default(),
         }
     }
 }
@@ -241,12 +269,12 @@ impl Template {
     /// A replica of which only the address is known. By TLS its certificate must be for `host`, if no other name is
     /// configured.
     pub fn replica(&self, name: String, address: SocketAddr, host: &str) -> Replica {
-        let Template { kind, region, weight, models, scheme, mut transport } = self.clone();
+        let Template { kind, region, weight, models, scheme, mut transport, labels } = self.clone();
         if transport.server_name.is_none() && scheme == Scheme::Https {
             transport.server_name = ServerName::try_from(host.to_owned()).ok();
         }
         let url = BaseUrl::of(scheme, address);
-        Replica { name, url, region, kind, continues: continues(None, kind), weight, models, transport }
+        Replica { name, url, region, kind, continues: continues(None, kind), weight, models, transport, labels }
     }
 }
 
@@ -285,10 +313,10 @@ impl DiscoveryFile {
                 let name = format!("file:{}", path.display());
                 (name, Place::File(folder.join(path)), template)
             }
-            DiscoveryFile::Dns { host, port, interval_ms, template } => {
-                let interval_ms = interval_ms.unwrap_or(DNS_INTERVAL_MS);
-                check_dns(&host, port, interval_ms)?;
-                (format!("dns:{host}:{port}"), Place::Dns { host, port, interval_ms }, template)
+            DiscoveryFile::Dns { host, port, srv, server, interval_ms, template } => {
+                let (shown, name) = check_dns(host, port, srv)?;
+                check_interval(interval_ms)?;
+                (format!("dns:{shown}"), Place::Dns(Dns { name, server, interval_ms }), template)
             }
             DiscoveryFile::Kubernetes { service, namespace, port, api, account, template } => {
                 check_object("discovery.service", &service)?;
@@ -320,24 +348,40 @@ fn check_object(key: &str, name: &str) -> Result<(), Wrong> {
     }
 }
 
-fn check_dns(host: &str, port: u16, interval_ms: u64) -> Result<(), Wrong> {
+/// A host and its port, or a service's name; and how people read it.
+fn check_dns(host: Option<String>, port: Option<u16>, srv: Option<String>) -> Result<(String, DnsName), Wrong> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if host.is_empty() || host.len() > 253 || !host.chars().all(is_name) {
-        return wrong("discovery.host", format!("is {host:?}, which is no host's name; write \"pool.example\""));
+    let fits = |name: &str| !name.is_empty() && name.len() <= 253 && name.chars().all(is_name);
+    match (host, port, srv) {
+        (Some(host), _, None) if !fits(&host) => {
+            wrong("discovery.host", format!("is {host:?}, which is no host's name; write \"pool.example\""))
+        }
+        (Some(_), Some(0) | None, None) => {
+            wrong("discovery.port", "must be the port that the replicas listen on; with `srv` name servers tell it")
+        }
+        (Some(host), Some(port), None) => Ok((format!("{host}:{port}"), DnsName::Host { host, port })),
+        (None, None, Some(srv)) if fits(&srv) && srv.starts_with('_') => Ok((srv.clone(), DnsName::Service(srv))),
+        (None, None, Some(srv)) => wrong(
+            "discovery.srv",
+            format!("is {srv:?}, which is no service's name; write \"_openai._tcp.pool.example\""),
+        ),
+        _ => wrong("discovery", "of kind \"dns\" needs `host` and `port`, or `srv` alone"),
     }
-    if port == 0 {
-        return wrong("discovery.port", "is 0; it must be the port that the replicas listen on");
+}
+
+fn check_interval(interval_ms: Option<u64>) -> Result<(), Wrong> {
+    match interval_ms.filter(|ms| !(INTERVAL_MS_LEAST..=INTERVAL_MS_MOST).contains(ms)) {
+        None => Ok(()),
+        Some(ms) => {
+            let bounds = format!("it must be from {INTERVAL_MS_LEAST} to {INTERVAL_MS_MOST}");
+            wrong("discovery.interval_ms", format!("is {ms}; {bounds}"))
+        }
     }
-    if !(INTERVAL_MS_LEAST..=INTERVAL_MS_MOST).contains(&interval_ms) {
-        let bounds = format!("it must be from {INTERVAL_MS_LEAST} to {INTERVAL_MS_MOST}");
-        return wrong("discovery.interval_ms", format!("is {interval_ms}; {bounds}"));
-    }
-    Ok(())
 }
 
 impl TemplateFile {
     fn check(self, regions: &RegionNames, folder: &Path) -> Result<Template, Wrong> {
-        let TemplateFile { kind, region, weight, models, scheme, tls, http2 } = self;
+        let TemplateFile { kind, region, weight, models, scheme, tls, http2, labels } = self;
         let plain = Template::default();
         if weight == Some(0) {
             return wrong("discovery.template.weight", "is 0; 100 is ordinary, 1 the least");
@@ -356,6 +400,7 @@ impl TemplateFile {
             models: check_models("discovery.template.models", models)?,
             transport: check_transport(regions, scheme.unwrap_or_default(), Said { tls, http2 }, folder)?,
             scheme: scheme.unwrap_or_default(),
+            labels: check_labels("discovery.template.labels", labels)?,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The configuration file as it is typed, and the checks that make a [`Config`] of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use crate::config::admin::AdminFile;
 use crate::config::discovery::{self, DiscoveryFile};
 use crate::config::oci::OciFile;
 use crate::config::policies::{self, PoliciesFile, PolicyFile};
+use crate::config::routes::{self, RouteFile};
 use crate::config::signing::SigningFile;
 use crate::config::tenants::{TenantFile, TenantsFile};
 use crate::config::tokens::JwtFile;
@@ -44,6 +45,8 @@ pub(super) struct ConfigFile {
     regions: Vec<RegionFile>,
     #[serde(default, rename = "policy")]
     policies: Vec<PolicyFile>,
+    #[serde(default, rename = "route")]
+    routes: Vec<RouteFile>,
     #[serde(default, rename = "policies")]
     all_policies: PoliciesFile,
     #[serde(default, rename = "tenant")]
@@ -61,6 +64,13 @@ pub(super) struct ConfigFile {
     resume: ResumeFile,
     telemetry: Option<TelemetryFile>,
     recording: Option<RecordingFile>,
+    access_log: Option<AccessLogFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccessLogFile {
+    file: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +105,7 @@ pub(super) struct ReplicaFile {
     pub models: Option<Vec<String>>,
     pub tls: Option<transport::TlsFile>,
     pub http2: Option<Http2File>,
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// How a replica goes on with a stream that another one began.
@@ -186,7 +197,7 @@ pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 const NAME_BYTES_MAX: usize = 128;
 
 /// Headers that carry credentials; policies never see them.
-const CREDENTIALS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"];
+pub(super) const CREDENTIALS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"];
 
 impl ConfigFile {
     pub(super) fn check(self, folder: &Path, environment: Environment<'_>) -> Result<Config, Wrong> {
@@ -204,6 +215,7 @@ impl ConfigFile {
             discoveries,
             regions,
             policies,
+            routes,
             all_policies: PoliciesFile { watch },
             tenants,
             all_tenants,
@@ -214,6 +226,7 @@ impl ConfigFile {
             resume,
             telemetry,
             recording,
+            access_log,
         } = self;
         let region = region.unwrap_or_else(|| "local".to_owned());
         check_name("region", &region)?;
@@ -230,6 +243,7 @@ impl ConfigFile {
         let regions = check_regions(regions, &region, &transports, folder, environment)?;
         let names = RegionNames::of(&region, &regions, transports.clone());
         let register_token = admin.register_token(environment)?;
+        let policies = policies::check(policies, folder, &limits)?;
         Ok(Config {
             data_listen: listen,
             data_url,
@@ -239,7 +253,8 @@ impl ConfigFile {
             register_token,
             replicas: names.check_all(replicas, &Template::default(), folder)?,
             discoveries: discovery::check(discoveries, folder, &names)?,
-            policies: policies::check(policies, folder, &limits)?,
+            routes: routes::check(routes, &policies)?,
+            policies,
             watch: watch.map(|watched| folder.join(watched)),
             policy_headers: check_headers(policy_headers)?,
             policy_cache_folder: policy_cache_folder
@@ -252,6 +267,7 @@ impl ConfigFile {
             telemetry: telemetry.map(|file| file.check(&region, limits.spans_max)).transpose()?,
             resume: resume.mode(),
             recording: recording.map(|file| file.check(folder)).transpose()?,
+            access_log: access_log.map(|AccessLogFile { file }| folder.join(file)),
             file: None,
             transports,
             region,

@@ -87,6 +87,8 @@ pub struct Limits {
     pub unhealthy_after: u32,
     /// Bytes of an answer that are kept to read its usage from, and of one stream event.
     pub peek_bytes_max: usize,
+    /// Tokens that are spoken for of a tenant's budget, beside its prompt's, by a request that sets no bound.
+    pub output_tokens_assumed: u32,
     /// Decisions kept for the admin API.
     pub decisions_max: usize,
     /// Seconds of traffic kept for the admin API.
@@ -107,6 +109,8 @@ pub struct Limits {
     pub policy_fuel_max: Option<u64>,
     /// Events that wait for policies' observe hooks; more are dropped and counted.
     pub events_max: usize,
+    /// Lines that wait to be written into the access log; more are left out of it and counted.
+    pub access_log_queue_max: usize,
     /// Calls of policies that wait to be written into a recording; more are left out of it and counted.
     pub recording_queue_max: usize,
     /// Spans that wait for export; more are dropped and counted.
@@ -161,6 +165,7 @@ impl Default for Limits {
             poll_ms_max: 1000,
             unhealthy_after: 2,
             peek_bytes_max: 1 << 20,
+            output_tokens_assumed: 1024,
             decisions_max: 1000,
             traffic_seconds_max: 900,
             slots_max: 16,
@@ -171,6 +176,7 @@ impl Default for Limits {
             policy_call_ms_max: 5,
             policy_fuel_max: None,
             events_max: 8192,
+            access_log_queue_max: 8192,
             recording_queue_max: 4096,
             spans_max: 8192,
             admin_connections_max: 256,
@@ -233,6 +239,7 @@ impl Limits {
             replica_in_flight_max: new.replica_in_flight_max,
             answer_ms_max: new.answer_ms_max,
             silence_ms_max: new.silence_ms_max,
+            output_tokens_assumed: new.output_tokens_assumed,
             tries_max: new.tries_max,
             hold_ms_max: new.hold_ms_max,
             looks_per_second_max: new.looks_per_second_max,
@@ -248,7 +255,7 @@ impl Limits {
     }
 
     /// Each bound's key and value, and the least and the most that it may be.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 54] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 56] {
         let Limits {
             body_bytes_max,
             body_ms_max,
@@ -289,6 +296,7 @@ impl Limits {
             poll_ms_max,
             unhealthy_after,
             peek_bytes_max,
+            output_tokens_assumed,
             decisions_max,
             traffic_seconds_max,
             slots_max,
@@ -299,6 +307,7 @@ impl Limits {
             policy_call_ms_max,
             policy_fuel_max,
             events_max,
+            access_log_queue_max,
             recording_queue_max,
             spans_max,
             admin_connections_max,
@@ -348,6 +357,7 @@ impl Limits {
             ("poll_ms_max", poll_ms_max, 1, MS_MAX),
             ("unhealthy_after", unhealthy_after.into(), 1, COUNT_MAX),
             ("peek_bytes_max", peek_bytes_max as u64, 0, BYTES_MAX),
+            ("output_tokens_assumed", output_tokens_assumed.into(), 1, COUNT_MAX),
             ("decisions_max", decisions_max as u64, 1, COUNT_MAX),
             ("traffic_seconds_max", traffic_seconds_max as u64, 1, COUNT_MAX),
             ("slots_max", slots_max as u64, 0, 1024),
@@ -359,6 +369,7 @@ impl Limits {
             ("policy_call_ms_max", policy_call_ms_max.into(), 1, 60_000),
             ("policy_fuel_max", policy_fuel_max.unwrap_or(1), 1, u64::MAX >> 1),
             ("events_max", events_max as u64, 1, COUNT_MAX),
+            ("access_log_queue_max", access_log_queue_max as u64, 1, COUNT_MAX),
             ("recording_queue_max", recording_queue_max as u64, 1, COUNT_MAX),
             ("spans_max", spans_max as u64, 1, COUNT_MAX),
             ("admin_connections_max", admin_connections_max as u64, 1, COUNT_MAX),

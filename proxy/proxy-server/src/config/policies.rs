@@ -42,6 +42,8 @@ pub(super) struct PolicyFile {
     #[serde(default)]
     endpoints: Vec<String>,
     #[serde(default)]
+    routes_only: bool,
+    #[serde(default)]
     budget: BudgetFile,
     #[serde(default)]
     quarantine: QuarantineFile,
@@ -138,7 +140,18 @@ pub(super) fn check(files: Vec<PolicyFile>, folder: &Path, limits: &Limits) -> R
 
 impl PolicyFile {
     fn check(self, folder: &Path, limits: &Limits, names: &mut BTreeSet<String>) -> Result<PolicySlot, Wrong> {
-        let PolicyFile { slot, component, config, on_error, models, tenants, endpoints, budget, quarantine } = self;
+        let PolicyFile {
+            slot,
+            component,
+            config,
+            on_error,
+            models,
+            tenants,
+            endpoints,
+            routes_only,
+            budget,
+            quarantine,
+        } = self;
         if !is_slot_name(&slot) {
             return wrong("policy.slot", format!("{slot:?} must be {SLOT_NAME}"));
         }
@@ -153,6 +166,7 @@ impl PolicyFile {
             models: patterns("policy.models", models)?,
             tenants: patterns("policy.tenants", tenants)?,
             endpoints: patterns("policy.endpoints", endpoints)?,
+            is_by_name: routes_only,
         };
         let default = SlotRules::default();
         let meant = |word: Option<OnErrorWord>, default| match word {

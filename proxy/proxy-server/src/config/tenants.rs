@@ -13,7 +13,7 @@ use super::file::{Wrong, check_name, wrong};
 use crate::tenants::{Account, Ledger, TokenRules};
 
 /// The tenant of a request where no tenants are configured.
-const ANONYMOUS: &str = "anonymous";
+pub(crate) const ANONYMOUS: &str = "anonymous";
 /// Tenants of one proxy.
 const TENANTS_MAX: usize = 10_000;
 /// Keys of one tenant: some in use, some that are being replaced.
@@ -43,6 +43,8 @@ pub(crate) struct TenantFile {
 pub(super) struct TenantsFile {
     file: Option<PathBuf>,
     used_file: Option<PathBuf>,
+    #[serde(default)]
+    open: bool,
 }
 
 /// Where the proxy's tenants are from.
@@ -56,6 +58,8 @@ pub(crate) struct Tenancy {
     pub used_file: Option<PathBuf>,
     /// Whose tokens count, beside keys.
     pub tokens: Option<TokenRules>,
+    /// The operator means it that everybody may ask without a key.
+    pub is_meant_open: bool,
 }
 
 impl TenantsFile {
@@ -66,7 +70,12 @@ impl TenantsFile {
         tokens: Option<TokenRules>,
         folder: &Path,
     ) -> Result<Tenancy, Wrong> {
-        let TenantsFile { file, used_file } = self;
+        let TenantsFile { file, used_file, open } = self;
+        if open && (!own.is_empty() || file.is_some() || tokens.is_some()) {
+            let message = "is true, and so everybody could ask without a key; but there are [[tenant]]s, `tenants.file` or \
+                           [jwt], with which nobody can; leave one of them out";
+            return wrong("tenants.open", message);
+        }
         Tenants::of(&own, &Ledger::default())?;
         if let Some(keyless) = own.iter().find(|tenant| tenant.key_sha256.is_empty() && tokens.is_none()) {
             let message = format!("of {:?} is empty; nobody could be this tenant", keyless.name);
@@ -78,7 +87,7 @@ impl TenantsFile {
         if used_file.is_some() && used_file == file {
             return wrong("tenants.used_file", "is the tenants' own file; name another");
         }
-        Ok(Tenancy { own, file, used_file, tokens })
+        Ok(Tenancy { own, file, used_file, tokens, is_meant_open: open })
     }
 }
 

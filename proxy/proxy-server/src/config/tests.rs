@@ -145,6 +145,16 @@ fn an_error_names_the_key_and_the_line() {
         ("a discovery's unknown key", "[limits]", "[[discovery]]\nkind = \"file\"\npath = \"x\"\nevery = 3\n[limits]"),
         ("no port to look for", "[limits]", "[[discovery]]\nkind = \"dns\"\nhost = \"x\"\nport = 0\n[limits]"),
         ("no name to look up", "[limits]", "[[discovery]]\nkind = \"dns\"\nhost = \"a b\"\nport = 1\n[limits]"),
+        ("no port at all", "[limits]", "[[discovery]]\nkind = \"dns\"\nhost = \"x\"\n[limits]"),
+        ("a service that is none", "[limits]", "[[discovery]]\nkind = \"dns\"\nsrv = \"pool\"\n[limits]"),
+        ("a service with a port", "[limits]", "[[discovery]]\nkind = \"dns\"\nsrv = \"_a._tcp.x\"\nport = 1\n[limits]"),
+        ("a label without a value", "weight = 200", "labels = { tier = \"\" }"),
+        (
+            "a port that is open and closed",
+            "[limits]",
+            "[[tenant]]\nname = \"a\"\nkey_sha256 = [\"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\"]\n\
+             [tenants]\nopen = true\n[limits]",
+        ),
         (
             "a hasty look-up",
             "[limits]",

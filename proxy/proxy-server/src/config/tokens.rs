@@ -88,6 +88,9 @@ impl JwtFile {
 fn url_of(url: String) -> Result<KeySource, Wrong> {
     let parsed: Result<http::Uri, _> = url.parse();
     let is_here = |host: &str| matches!(host, "127.0.0.1" | "[::1]" | "localhost");
+    if parsed.as_ref().ok().and_then(http::Uri::authority).is_some_and(|authority| authority.as_str().contains('@')) {
+        return wrong("jwt.jwks_url", "has a user or password, which logs would show; leave it out");
+    }
     match parsed.as_ref().ok().and_then(|uri| Some((uri.scheme_str()?, uri.host()?))) {
         Some(("https", _)) => Ok(KeySource::Url { url, https_only: true }),
         Some(("http", host)) if is_here(host) => Ok(KeySource::Url { url, https_only: false }),

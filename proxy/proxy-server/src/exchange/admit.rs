@@ -9,14 +9,16 @@ use telemetry::{SpanKind, names};
 use crate::config::Tenant;
 use crate::exchange::finish::Journal;
 use crate::exchange::verdict::{Verdict, describe_decision};
-use crate::exchange::{Refusal, place};
+use crate::exchange::{ReadRequest, Refusal, place};
 use crate::proxy::Proxy;
+use crate::tenants::Wants;
 
 /// Answers with the fleet that was looked at.
 pub(crate) fn admit(
     proxy: &Proxy,
     journal: &mut Journal,
     chain: &Chain,
+    request: &ReadRequest,
     facts: &Arc<RequestFacts>,
     tenant: &Tenant,
 ) -> Result<Arc<FleetView>, Refusal> {
@@ -25,9 +27,10 @@ pub(crate) fn admit(
     if !facts.model.is_empty() && !tenant.may_use(&facts.model) {
         return Err(Refusal::UnknownModel { model: facts.model.clone() });
     }
-    let fleet = place::view(proxy, facts)?;
-    tenant.account.begin(&tenant.budget, proxy.clock.now_unix_ms()).map_err(Refusal::Spent)?;
-    journal.is_charged_to(tenant.account.clone());
+    let fleet = place::view(proxy, facts, request.route.as_deref())?;
+    let wants = wants(request, facts, proxy.limits.output_tokens_assumed);
+    let reserved = tenant.account.begin(&tenant.budget, wants, proxy.clock.now_unix_ms()).map_err(Refusal::Spent)?;
+    journal.is_charged_to(reserved);
     if !chain.links().any(|link| link.has(Hook::Admit)) {
         span.set(names::VERDICT, Entry::Allowed.word());
         return Ok(fleet);
@@ -39,5 +42,18 @@ pub(crate) fn admit(
     match decision.verdict {
         Entry::Allowed => Ok(fleet),
         Entry::Denied(denial) => Err(Refusal::Denied(denial)),
+    }
+}
+
+/// What it may use: its prompt's tokens, and those that its client lets be made for each choice. Where the client gives no
+/// bound, there must be room for one, and so many are spoken for as are `assumed`.
+fn wants(request: &ReadRequest, facts: &RequestFacts, assumed: u32) -> Wants {
+    let prompt = u64::from(facts.prompt_tokens_estimate);
+    let choices = u64::from(request.fields.choices.max(1));
+    let with = |output: u32| prompt.saturating_add(choices * u64::from(output));
+    match (facts.output_tokens_max, request.endpoint.makes_tokens()) {
+        (0, false) => Wants { least: prompt, most: prompt },
+        (0, true) => Wants { least: with(1), most: with(assumed) },
+        (most, _) => Wants { least: with(most), most: with(most) },
     }
 }

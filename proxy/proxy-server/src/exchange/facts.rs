@@ -15,13 +15,13 @@ const BYTES_PER_TOKEN: usize = 4;
 
 /// The prompt and its tokens move from the request into the facts: nobody else reads them.
 pub(crate) fn facts(proxy: &Proxy, request: &mut ReadRequest, tenant: &Tenant) -> Arc<RequestFacts> {
-    let ReadRequest { headers, fields, path, .. } = request;
+    let ReadRequest { headers, fields, path, route, .. } = request;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let seen = |name: &HeaderName| Some((name.as_str().to_owned(), text(name.as_str())?.to_owned()));
     Arc::new(RequestFacts {
         id: proxy.next_id(),
         endpoint: crate::wire::cut(path.path()).to_owned(),
-        model: fields.model.take().unwrap_or_default(),
+        model: fields.model.take().or_else(|| route.as_ref()?.model.clone()).unwrap_or_default(),
         tenant: tenant.name.to_string(),
         session: text(SESSION).map(str::to_owned).or_else(|| fields.session.take()),
         priority: tenant.priority,

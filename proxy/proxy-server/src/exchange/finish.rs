@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use dispatch::{Conduct, Decision, Entry, Resumed, Target};
 use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use policy_api::{Event, FailureKind, FleetView, Holds, ReplicaId, RequestFacts, Subject, Usage};
 use telemetry::{Span, SpanKind, names};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::access_log::Line;
 use crate::admin::breaker_word;
 use crate::clock::micros;
 use crate::decisions::{CALLS_MAX, Place, Record};
@@ -25,7 +26,8 @@ use crate::exchange::verdict::Verdict;
 use crate::exchange::{ReadRequest, Refusal};
 use crate::fleet::{Replica, Ticket};
 use crate::proxy::Proxy;
-use crate::tenants::Account;
+use crate::routes::Route;
+use crate::tenants::Reserved;
 use crate::traffic::Sample;
 
 /// Faults kept of one request.
@@ -52,7 +54,11 @@ pub(crate) struct Journal {
     began: Instant,
     sent: Option<Instant>,
     request_id: HeaderValue,
+    method: Method,
     endpoint: Endpoint,
+    route: Option<Arc<Route>>,
+    /// Why it was turned away.
+    refused: Option<&'static str>,
     room: Option<OwnedSemaphorePermit>,
     ticket: Option<Ticket>,
     replica: Option<ReplicaId>,
@@ -61,8 +67,8 @@ pub(crate) struct Journal {
     /// As events name the request; its notes are those of the policies so far.
     subject: Subject,
     prompt_tokens: u32,
-    /// Of the tenant; `None` before the request counts.
-    account: Option<Arc<Account>>,
+    /// Of the tenant's budget; `None` before the request counts.
+    reserved: Option<Reserved>,
     /// What policies set of the answer's headers.
     headers: Vec<(String, String)>,
     /// What admit hooks hold until the request ends.
@@ -122,13 +128,16 @@ impl Journal {
             sent: None,
             endpoint,
             request_id,
+            method: request.method().clone(),
+            route: None,
+            refused: None,
             room: None,
             ticket: None,
             replica: None,
             ran_on: None,
             subject: Subject::default(),
             prompt_tokens: 0,
-            account: None,
+            reserved: None,
             headers: Vec::new(),
             admitted: Holds::default(),
             placed: Holds::default(),
@@ -166,9 +175,10 @@ impl Journal {
 
     /// Takes room among the requests in flight.
     pub fn enter(&mut self) -> Result<(), Refusal> {
-        let in_flight_max = self.proxy.limits.in_flight_max;
-        let room = self.proxy.in_flight.clone().try_acquire_owned();
-        self.room = Some(room.map_err(|_| Refusal::TooManyInFlight { in_flight_max })?);
+        let Proxy { in_flight, traffic, limits, .. } = &*self.proxy;
+        let in_flight_max = limits.in_flight_max;
+        let full = |_| Refusal::TooManyInFlight { in_flight_max, retry_after_s: traffic.retry_after_s(in_flight_max) };
+        self.room = Some(in_flight.clone().try_acquire_owned().map_err(full)?);
         Ok(())
     }
 
@@ -182,6 +192,7 @@ impl Journal {
             ..Subject::default()
         };
         self.prompt_tokens = facts.prompt_tokens_estimate;
+        self.route = request.route.clone();
         let record = &mut self.record;
         record.id = facts.id;
         record.model = self.subject.model.clone();
@@ -197,6 +208,9 @@ impl Journal {
         span.set(names::REQUEST_MODEL, facts.model.clone());
         span.set(names::TENANT, facts.tenant.clone());
         span.set(names::REGION, self.proxy.region.clone());
+        if let Some(route) = &self.route {
+            span.set("headworks.route", route.name.to_string());
+        }
         if facts.output_tokens_max > 0 {
             span.set(names::REQUEST_MAX_TOKENS, i64::from(facts.output_tokens_max));
         }
@@ -205,9 +219,9 @@ impl Journal {
         }
     }
 
-    /// Takes note of the account that pays.
-    pub fn is_charged_to(&mut self, account: Arc<Account>) {
-        self.account = Some(account);
+    /// Takes note of what it may use of its tenant's budget.
+    pub fn is_charged_to(&mut self, reserved: Reserved) {
+        self.reserved = Some(reserved);
     }
 
     /// Takes note of an admission; what the admit hooks hold is held until the request ends.
@@ -402,6 +416,7 @@ impl Journal {
         let status = refusal.status();
         self.span.set(names::HTTP_STATUS, i64::from(status.as_u16()));
         self.span.set(names::ERROR_TYPE, refusal.code());
+        self.refused = Some(refusal.code());
         if status.is_server_error() {
             self.span.fail(refusal.code());
         }
@@ -434,14 +449,15 @@ impl Journal {
         let sample = Sample { outcome, e2e: since(self.began, now), ttft, tpot, usage, decide_us: self.decide_us() };
         self.proxy.traffic.count(&self.proxy.clock, &sample);
         self.proxy.metrics.count(&sample);
+        self.note(&sample, status, &seen);
         if self.decided {
             let record = &mut self.record;
             record.outcome = outcome;
             record.status = status.map(|status| status.as_u16());
             record.prompt_tokens = seen.usage.map(|usage| usage.prompt_tokens);
             record.output_tokens = seen.output_tokens();
-            record.ttft_ms = ttft.map(|ttft| ttft.as_secs_f64() * 1e3);
-            record.duration_ms = Some(sample.e2e.as_secs_f64() * 1e3);
+            record.ttft_ms = ttft.map(in_ms);
+            record.duration_ms = Some(in_ms(sample.e2e));
             let record = std::mem::take(record);
             self.keep(record);
         }
@@ -450,15 +466,40 @@ impl Journal {
         self.let_go();
     }
 
+    fn note(&self, sample: &Sample, status: Option<StatusCode>, seen: &Seen) {
+        let record = &self.record;
+        self.proxy.access_log.note(|| Line {
+            time_ms: record.time_ms,
+            request_id: self.request_id.to_str().ok(),
+            trace_id: record.trace_id.as_deref(),
+            method: self.method.as_str(),
+            path: &record.endpoint,
+            tenant: said(&record.tenant),
+            model: said(&record.model),
+            stream: record.stream,
+            route: self.route.as_ref().map(|route| &*route.name),
+            outcome: sample.outcome.word(),
+            status: status.map(|status| status.as_u16()),
+            error: self.refused,
+            replica: record.target.as_deref(),
+            attempts: record.attempts,
+            prompt_tokens: seen.usage.map(|usage| usage.prompt_tokens),
+            output_tokens: seen.output_tokens(),
+            decide_us: sample.decide_us,
+            ttft_ms: sample.ttft.map(in_ms),
+            duration_ms: in_ms(sample.e2e),
+        });
+    }
+
     /// Of an answer that does not tell, the prompt's tokens are estimated.
-    fn charge(&self, seen: &Seen, usage: Usage) {
-        let Some(account) = &self.account else { return };
+    fn charge(&mut self, seen: &Seen, usage: Usage) {
+        let Some(reserved) = self.reserved.take() else { return };
         let prompt_tokens = match seen.usage {
             Some(usage) => usage.prompt_tokens,
             None if seen.outputs > 0 => self.prompt_tokens,
             None => 0,
         };
-        account.end(u64::from(prompt_tokens) + u64::from(usage.output_tokens), self.proxy.clock.now_unix_ms());
+        reserved.end(u64::from(prompt_tokens) + u64::from(usage.output_tokens), self.proxy.clock.now_unix_ms());
     }
 
     fn tell_policies(&self, outcome: Outcome, usage: Usage) {
@@ -571,6 +612,14 @@ impl Journal {
     fn decide_us(&self) -> Option<u32> {
         self.decided.then_some(self.record.decide_us)
     }
+}
+
+fn said(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn in_ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
 
 fn usage_of(seen: &Seen) -> Usage {

@@ -14,12 +14,14 @@ use crate::exchange::place::{self, Placed};
 use crate::exchange::send::{Answer, Broke, begin};
 use crate::fleet::{Replica, Ticket};
 use crate::proxy::Proxy;
+use crate::routes::Route;
 
 /// What a second sending is decided by.
 #[derive(Clone, Copy)]
 pub(crate) struct Hedging<'a> {
     pub chain: &'a Chain,
     pub facts: &'a Arc<RequestFacts>,
+    pub route: Option<&'a Route>,
     pub tried: &'a Tried,
 }
 
@@ -93,10 +95,10 @@ pub(crate) async fn hedged(
 
 /// Where the policies want it a second time, if there is budget, and room at once.
 fn second(proxy: &Proxy, journal: &mut Journal, hedging: Hedging<'_>) -> Option<Second> {
-    let Hedging { chain, facts, tried } = hedging;
+    let Hedging { chain, facts, route, tried } = hedging;
     let mut tried = tried.clone();
     tried.replicas.extend(journal.ran_on().map(|replica| replica.id));
-    let fleet = proxy.fleet.view_without(&*place::view(proxy, facts).ok()?, &tried);
+    let fleet = proxy.fleet.view_without(&*place::view(proxy, facts, route).ok()?, &tried);
     if !fleet.takes_any_work() || !proxy.hedges()?.take() {
         return None;
     }

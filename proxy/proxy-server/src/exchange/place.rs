@@ -1,5 +1,6 @@
 //! Finds where a request goes: the policies' place hooks, and the wait of a held request.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::exchange::verdict::describe_decision;
 use crate::fleet::{NoView, Peer, Replica};
 use crate::hold;
 use crate::proxy::Proxy;
+use crate::routes::Route;
 
 /// Where a request goes.
 pub(crate) enum Placed {
@@ -58,25 +60,26 @@ pub(crate) async fn place<'p>(
     proxy: &'p Proxy,
     journal: &mut Journal,
     chain: &Chain,
-    facts: &Arc<RequestFacts>,
+    (facts, route): (&Arc<RequestFacts>, Option<&Route>),
     tried: &Tried,
     seen: Option<Arc<FleetView>>,
 ) -> Result<(Placed, Option<hold::Place<'p>>), Refusal> {
     let mut placing = Placing::begin(proxy, journal, chain, facts, tried);
-    let mut fleet = seen.map_or_else(|| view(proxy, facts), Ok)?;
+    let mut fleet = seen.map_or_else(|| view(proxy, facts, route), Ok)?;
+    let kind = kind_of(facts, route);
     // Who comes later is not served sooner.
-    if !proxy.hold.is_behind(facts)
+    if !proxy.hold.is_behind(facts, &kind)
         && let Some(placed) = placing.ask(journal, &fleet)?
     {
         return Ok((placed, None));
     }
     let (queue_max, hold_ms_max) = (proxy.limits.queue_max, proxy.limits.hold_ms_max);
     let full = || Refusal::QueueFull { queue_max, retry_after_s: proxy.hold.retry_after_s() };
-    let mut held = proxy.hold.enter(facts).ok_or_else(full)?;
+    let mut held = proxy.hold.enter(facts, &kind).ok_or_else(full)?;
     let _awaits = proxy.fleet.awaits();
     // What changed since it was asked about is nobody's turn.
     proxy.fleet.settle(proxy.looking());
-    if view(proxy, facts)?.version != fleet.version {
+    if view(proxy, facts, route)?.version != fleet.version {
         proxy.hold.changed();
     }
     let _counted = proxy.hold();
@@ -89,7 +92,7 @@ pub(crate) async fn place<'p>(
                 false => Refusal::HeldTooLong { hold_ms_max, retry_after_s: proxy.hold.retry_after_s() },
             });
         }
-        let now = view(proxy, facts)?;
+        let now = view(proxy, facts, route)?;
         // The same fleet would be answered the same: a look that found nothing new is no reason to ask.
         if now.version != fleet.version || placing.last.is_none() {
             fleet = now;
@@ -165,11 +168,30 @@ impl Drop for Placing<'_> {
     }
 }
 
+/// What the request needs room for: requests with the same are alike for the queue.
+fn kind_of<'a>(facts: &'a RequestFacts, route: Option<&Route>) -> Cow<'a, str> {
+    match route.filter(|route| !route.subset.is_all()) {
+        None => facts.model.as_str().into(),
+        // No model's name has a line's end.
+        Some(route) => format!("{}\n{}", facts.model, route.name).into(),
+    }
+}
+
 /// The replicas that could serve the request.
-pub(crate) fn view(proxy: &Proxy, facts: &RequestFacts) -> Result<Arc<FleetView>, Refusal> {
+pub(crate) fn view(proxy: &Proxy, facts: &RequestFacts, route: Option<&Route>) -> Result<Arc<FleetView>, Refusal> {
     let model = (!facts.model.is_empty()).then_some(facts.model.as_str());
-    proxy.fleet.view(proxy.looking(), model).map_err(|none| match none {
-        NoView::UnknownModel => Refusal::UnknownModel { model: facts.model.clone() },
-        NoView::NobodyKnown => Refusal::NobodyTakesWork,
-    })
+    let view = || {
+        proxy.fleet.view(proxy.looking(), model).map_err(|none| match none {
+            NoView::UnknownModel => Refusal::UnknownModel { model: facts.model.clone() },
+            NoView::NobodyKnown => Refusal::NobodyTakesWork,
+        })
+    };
+    let Some(route) = route else { return view() };
+    let part = proxy.routes.view(&proxy.fleet, &view()?, &route.subset);
+    if part.takes_any_work() {
+        return Ok(part);
+    }
+    // Nobody is turned away over a view that another was about to replace.
+    proxy.fleet.settle(proxy.looking());
+    Ok(proxy.routes.view(&proxy.fleet, &view()?, &route.subset))
 }

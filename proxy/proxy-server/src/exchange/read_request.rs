@@ -1,5 +1,6 @@
 //! Reads a request whole, within bounds: the bytes are kept as they came, and only the needed fields are read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,6 +16,7 @@ use crate::base_url::PATH_BYTES_MAX;
 use crate::config::Limits;
 use crate::exchange::Refusal;
 use crate::exchange::hops::{count_of_clients, onward_trailers};
+use crate::routes::Route;
 use crate::wire::{RequestFields, read_request_fields};
 
 pub(crate) use crate::wire::Endpoint;
@@ -36,11 +38,14 @@ pub(crate) struct ReadRequest {
     pub endpoint: Endpoint,
     pub fields: RequestFields,
     pub repeat: Repeat,
+    /// The route that it is for, if any.
+    pub route: Option<Arc<Route>>,
 }
 
 pub(crate) async fn read_request(
     request: Request<Incoming>,
     upgrade: Option<HeaderValue>,
+    route: Option<Arc<Route>>,
     limits: &Limits,
 ) -> Result<ReadRequest, Refusal> {
     let (head, body) = request.into_parts();
@@ -79,6 +84,7 @@ pub(crate) async fn read_request(
         upgrade,
         endpoint,
         fields,
+        route,
     })
 }
 

@@ -11,7 +11,7 @@ use upstream::Incoming;
 
 use crate::base_url::PATH_BYTES_MAX;
 use crate::exchange::ClientBody;
-use crate::tenants::{BadToken, Spent};
+use crate::tenants::{BadToken, Spent, Why};
 use crate::wire::{BadBody, Endpoint, NAME_BYTES_MAX, cut};
 
 /// A request that is not served, and whose fault that is.
@@ -56,6 +56,7 @@ pub(crate) enum Refusal {
     // Ours: no room.
     TooManyInFlight {
         in_flight_max: usize,
+        retry_after_s: u64,
     },
     QueueFull {
         queue_max: usize,
@@ -119,7 +120,9 @@ impl Refusal {
             Refusal::NoKey => "missing_api_key",
             Refusal::UnknownKey => "invalid_api_key",
             Refusal::BadToken(_) => "invalid_token",
-            Refusal::Spent(Spent { resets_in_ms: Some(_), .. }) => "budget_exceeded",
+            Refusal::Spent(Spent { resets_in_ms: Some(_), .. } | Spent { why: Why::Reserved { .. }, .. }) => {
+                "budget_exceeded"
+            }
             Refusal::Spent(_) => "insufficient_quota",
             Refusal::BadBody(_) => "bad_body",
             Refusal::BodyTooLarge { .. } => "body_too_large",
@@ -180,10 +183,10 @@ impl Refusal {
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Refusal::Denied(denial) => denial.retry_after_ms.map(|ms| u64::from(ms).div_ceil(1000)),
-            Refusal::Spent(spent) => spent.resets_in_ms.map(|ms| ms.div_ceil(1000)),
-            Refusal::QueueFull { retry_after_s, .. } | Refusal::HeldTooLong { retry_after_s, .. } => {
-                Some(*retry_after_s)
-            }
+            Refusal::Spent(spent) => spent.retry_after_ms().map(|ms| ms.div_ceil(1000)),
+            Refusal::TooManyInFlight { retry_after_s, .. }
+            | Refusal::QueueFull { retry_after_s, .. }
+            | Refusal::HeldTooLong { retry_after_s, .. } => Some(*retry_after_s),
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(1),
             _ => None,
         }
@@ -247,7 +250,7 @@ impl Refusal {
             .param("model")
             .code(code),
             Refusal::Denied(denial) => denied(denial),
-            Refusal::TooManyInFlight { in_flight_max } => {
+            Refusal::TooManyInFlight { in_flight_max, .. } => {
                 ErrorBody::server(format!("the proxy already has {in_flight_max} requests in flight; try again"))
                     .code(code)
             }

@@ -56,6 +56,8 @@ pub(crate) struct Relay {
     going_on: Option<GoingOn>,
     /// The replica's first output is still to come.
     awaits_output: bool,
+    /// Nothing follows but the connection's end.
+    is_broken: bool,
 }
 
 /// How the head has said that the body's end is known.
@@ -98,6 +100,7 @@ pub(crate) fn relay(mut journal: Journal, answer: Answer, resumption: Option<Box
         resumption,
         going_on: None,
         awaits_output: true,
+        is_broken: false,
     };
     Response::from_parts(head, ClientBody::Relay(Box::new(relay)))
 }
@@ -170,6 +173,9 @@ type Passed = Result<Frame<Bytes>, BrokeOff>;
 
 impl Relay {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        if self.is_broken {
+            return Poll::Ready(Some(Err(BrokeOff)));
+        }
         loop {
             let passed = if let Some(going_on) = &mut self.going_on {
                 let went_on = ready!(going_on.as_mut().poll(cx));
@@ -186,6 +192,12 @@ impl Relay {
                 return Poll::Ready(None);
             };
             if let Some(passed) = passed {
+                self.is_broken = passed.is_err();
+                if self.is_broken {
+                    // The server throws away with the connection what it has not sent, even the head: it has its turn.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 return Poll::Ready(Some(passed));
             }
         }
@@ -378,7 +390,7 @@ impl Relay {
             (Some(_), Some(_)) => false,
             (Some(upstream), None) => upstream.is_end_stream(),
         };
-        self.first.is_none() && upstream_is_over
+        self.first.is_none() && upstream_is_over && !self.is_broken
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -141,7 +141,7 @@ impl Resumption {
 
     /// Whether a replica other than this one could take the stream.
     pub fn has_elsewhere(&self, than: ReplicaId) -> bool {
-        place::view(&self.proxy, &self.facts).is_ok_and(|fleet| {
+        place::view(&self.proxy, &self.facts, self.request.route.as_deref()).is_ok_and(|fleet| {
             (0..fleet.len()).any(|row| fleet.id[row] != than.0 && fleet.takes_work(row) && self.fits_id(fleet.id[row]))
         })
     }
@@ -167,7 +167,8 @@ impl Resumption {
         loop {
             let _awaits = proxy.fleet.awaits();
             let changed = proxy.fleet.changed();
-            let (placed, held) = match place::place(proxy, journal, chain, facts, &attempts.tried, None).await {
+            let asked = (&*facts, request.route.as_deref());
+            let (placed, held) = match place::place(proxy, journal, chain, asked, &attempts.tried, None).await {
                 Ok(placed) => placed,
                 // One that died may come back: the client has waited for less.
                 Err(Refusal::NobodyTakesWork) => {

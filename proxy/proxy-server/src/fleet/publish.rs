@@ -186,7 +186,12 @@ impl Publisher {
     pub fn without(&mut self, view: &FleetView, tried: &Tried) -> Arc<FleetView> {
         let kept: Vec<usize> =
             (0..view.len()).filter(|row| !tried.replicas.contains(&ReplicaId(view.id[*row]))).collect();
-        Arc::new(view.select(self.next_version(), &kept))
+        self.part(view, &kept)
+    }
+
+    /// A view of these rows alone.
+    pub fn part(&mut self, view: &FleetView, rows: &[usize]) -> Arc<FleetView> {
+        Arc::new(view.select(self.next_version(), rows))
     }
 
     fn next_version(&mut self) -> u64 {

@@ -1,5 +1,6 @@
 //! One replica: what it last said of itself, what we have sent it, and how that went.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,6 +30,8 @@ pub(crate) struct Replica {
     pub region: RegionId,
     /// Of what it serves, only these are its own here; empty: all.
     only_models: Arc<[Pattern]>,
+    /// What routes choose it by.
+    pub labels: Arc<BTreeMap<String, String>>,
     weight: AtomicU32,
     pub stay: Stay,
     is_watched: AtomicBool,
@@ -77,7 +80,7 @@ pub(crate) struct Ticket {
 
 impl Replica {
     pub fn new(id: ReplicaId, file: &config::Replica, source: Source, rules: BreakerRules, links: &Links) -> Replica {
-        let config::Replica { name, url, region, kind, continues, weight, models, transport } = file.clone();
+        let config::Replica { name, url, region, kind, continues, weight, models, transport, labels } = file.clone();
         Replica {
             id,
             name,
@@ -88,6 +91,7 @@ impl Replica {
             continues,
             region,
             only_models: models,
+            labels,
             weight: AtomicU32::new(weight),
             stay: Stay::of(source),
             is_watched: AtomicBool::new(false),
@@ -117,10 +121,10 @@ impl Replica {
 
     /// Whether a source means this one by it. Another weight is no other replica.
     pub fn is_as(&self, file: &config::Replica) -> bool {
-        let config::Replica { name, url, region, kind, continues, weight: _, models, transport } = file;
-        let own =
-            (&self.name, &self.url, &self.transport, &self.region, &self.kind, &self.continues, &self.only_models);
-        own == (name, url, transport, region, kind, continues, models)
+        let config::Replica { name, url, region, kind, continues, weight: _, models, transport, labels } = file;
+        let way = (&self.name, &self.url, &self.transport) == (name, url, transport);
+        let own = (&self.region, &self.kind, &self.continues, &self.only_models, &self.labels);
+        way && own == (region, kind, continues, models, labels)
     }
 
     pub fn set_weight(&self, weight: u32) {

@@ -113,7 +113,8 @@ impl Scraper {
     /// The load that a text tells, or what is missing in it.
     pub fn read(&mut self, text: &str) -> Result<ReplicaState, String> {
         let names = self.names;
-        let found: Vec<Sample<'_>> = samples(text, names.all).filter(|sample| sample.value.is_finite()).collect();
+        let found: Vec<Sample<'_>> =
+            samples(text, names.all).filter(|sample| sample.value.is_finite() && is_of_a_first_rank(sample)).collect();
         let of = |wanted: &[&str]| -> Vec<f64> {
             let is_wanted = |sample: &&Sample<'_>| wanted.contains(&names.all[sample.wanted]);
             found.iter().filter(is_wanted).map(|sample| sample.value).collect()
@@ -164,6 +165,13 @@ impl Scraper {
         }
         self.hit_permille
     }
+}
+
+/// Processes that run one engine together may each tell the same numbers (SGLang's `tp_rank`, `pp_rank`, with
+/// `--enable-metrics-for-all-schedulers`): the first one's count. Engines of their own (`dp_rank`, vLLM's `engine`) are
+/// summed.
+fn is_of_a_first_rank(sample: &Sample<'_>) -> bool {
+    ["tp_rank", "pp_rank"].iter().all(|rank| sample.label(rank).is_none_or(|rank| rank == "0"))
 }
 
 /// llama.cpp's `/slots`, for a server that shows no metrics.
@@ -277,6 +285,19 @@ mod tests {
                     vllm:cache_config_info{engine=\"0\",num_gpu_blocks=\"10\"} 1\nvllm:cache_config_info{engine=\"1\",num_gpu_blocks=\"10\"} 1\n";
         let expected = ReplicaState { running: 3, kv_blocks_total: 20, kv_blocks_used: 6, ..ReplicaState::default() };
         check(ReplicaKind::Vllm, text, expected);
+    }
+
+    #[test]
+    fn processes_of_one_engine_are_counted_once() {
+        let sample = |rank: u32, dp: u32, running: u32| {
+            format!(
+                "sglang:num_running_reqs{{engine_type=\"unified\",tp_rank=\"{rank}\",pp_rank=\"0\",dp_rank=\"{dp}\"}} {running}\n\
+                 sglang:max_total_num_tokens{{engine_type=\"unified\",tp_rank=\"{rank}\",dp_rank=\"{dp}\"}} 1000\n"
+            )
+        };
+        let text: String = [sample(0, 0, 4), sample(1, 0, 4), sample(0, 1, 2), sample(1, 1, 2)].concat();
+        let expected = ReplicaState { running: 6, kv_blocks_total: 2000, ..ReplicaState::default() };
+        check(ReplicaKind::Sglang, &text, expected);
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! One client's connection, from its first byte to its last.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,24 +11,21 @@ use http::Request;
 use http::header::UPGRADE;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
-use hyper::server::conn::http1::UpgradeableConnection;
+use hyper::server::conn::http2;
 use hyper_util::rt::TokioIo;
 use openai_api::ErrorBody;
 use prometheus::IntCounterVec;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
 
 use crate::listen::after::After;
+use crate::listen::leave::Leave;
 use crate::listen::patient::Patient;
 use crate::listen::version::{Version, agreed, sniffed};
 use crate::listen::{Answers, Bounds};
-use crate::tasks::Stopping;
 use crate::tls::{PortName, PortTls};
-
-/// How long a stop waits for the first bytes of a client that has just connected: they are on their way.
-const ON_THE_WAY_MAX: Duration = Duration::from_millis(250);
 
 /// What is counted of a port's connections.
 #[derive(Clone)]
@@ -45,19 +41,19 @@ pub(super) struct Connection {
     pub tls: Option<Arc<PortTls>>,
     pub bounds: Bounds,
     pub counts: Counts,
-    /// Says when the port ends: what has begun may finish. The port waits for whoever holds it.
-    pub ends: watch::Receiver<bool>,
+    /// Ends it when the proxy ends.
+    pub leave: Leave,
     pub _room: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    pub async fn serve(self, mut stream: TcpStream, answers: impl Answers, stopping: Stopping) {
+    pub async fn serve(self, mut stream: TcpStream, answers: impl Answers) {
         // Tokens are small writes; waiting to fill packets would add their spacing to every one.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         if let Some(tls) = &self.tls {
-            if let Some(Some(stream)) = unless_stopped(self.secured(tls, stream), stopping).await {
+            if let Some(Some(stream)) = self.leave.clone().unless_over(self.secured(tls, stream)).await {
                 let version = agreed(stream.get_ref().1.alpn_protocol());
                 self.http(TokioIo::new(stream), version, Bytes::new(), answers).await;
             }
@@ -65,7 +61,7 @@ impl Connection {
         }
         let mut begun = BytesMut::new();
         let sniffing = tokio::time::timeout(self.bounds.header_time_max, sniffed(&mut stream, &mut begun));
-        match unless_stopped(sniffing, stopping).await {
+        match self.leave.clone().unless_over(sniffing).await {
             Some(Ok(Ok(Some(version)))) => self.http(TokioIo::new(stream), version, begun.freeze(), answers).await,
             Some(Ok(Err(error))) => tracing::debug!(%error, "connection ended early"),
             Some(Err(_)) if !begun.is_empty() => self.late(stream).await,
@@ -94,19 +90,28 @@ impl Connection {
     ) {
         let after = After::default();
         let at_hand = after.clone();
+        // An HTTP/2 client is told by GOAWAY.
+        let last = matches!(version, Version::One).then(|| self.leave.last());
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             if request.headers().contains_key(UPGRADE) {
                 request.extensions_mut().insert(at_hand.clone());
             }
             let answer = answers.clone().answer(request);
-            async move { Ok::<_, Infallible>(answer.await) }
+            let last = last.clone();
+            async move {
+                let mut answer = answer.await;
+                last.iter().for_each(|last| last.mark(&mut answer));
+                Ok::<_, Infallible>(answer)
+            }
         });
         let io = Patient::new(io, begun, self.bounds.silence_time_max);
         let ended = match version {
             Version::One => {
                 let mut connection = self.bounds.http1().serve_connection(io, service).with_upgrades();
-                let stop = UpgradeableConnection::graceful_shutdown;
-                let ended = driven(Pin::new(&mut connection), stop, self.ends.clone()).await;
+                let served = self.leave.clone().served(&mut connection, |connection| {
+                    Pin::new(&mut **connection.get_mut()).graceful_shutdown();
+                });
+                let ended = served.await;
                 if ended.as_ref().is_err_and(hyper::Error::is_timeout)
                     && let Some(parts) = connection.into_parts()
                     && !parts.read_buf.is_empty()
@@ -116,8 +121,9 @@ impl Connection {
                 ended
             }
             Version::Two => {
-                let connection = pin!(self.bounds.http2().serve_connection(io, service));
-                driven(connection, |connection| connection.graceful_shutdown(), self.ends.clone()).await
+                // GOAWAY says which requests were seen; but one that is still being made would be closed without it.
+                let connection = self.bounds.http2().serve_connection(io, service);
+                self.leave.clone().served(connection, http2::Connection::graceful_shutdown).await
             }
         };
         if let Err(error) = ended {
@@ -150,23 +156,6 @@ impl Connection {
     }
 }
 
-/// Runs a connection to its end. When the port ends, it finishes what it is at; what waits to be read is read first, for
-/// it may be a request.
-async fn driven<C: Future>(
-    mut connection: Pin<&mut C>,
-    begin_stop: impl FnOnce(Pin<&mut C>),
-    mut ends: watch::Receiver<bool>,
-) -> C::Output {
-    tokio::select! {
-        biased;
-        ended = connection.as_mut() => return ended,
-        // An error means that the port is gone, which is its end too.
-        _ = ends.wait_for(|ends| *ends) => {}
-    }
-    begin_stop(connection.as_mut());
-    connection.await
-}
-
 /// Why a client and we did not agree, in a word for the metric.
 fn why(error: &io::Error) -> &'static str {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage, NoCertificatesPresented, PeerIncompatible};
@@ -179,17 +168,5 @@ fn why(error: &io::Error) -> &'static str {
         Some(PeerIncompatible(_)) => "incompatible",
         Some(_) => "other",
         None => "left",
-    }
-}
-
-/// None where the proxy stops before, and a little later: what a client has just sent is on its way.
-async fn unless_stopped<T>(begun: impl Future<Output = T>, stopping: Stopping) -> Option<T> {
-    let stopped = async {
-        stopping.begun().await;
-        tokio::time::sleep(ON_THE_WAY_MAX).await;
-    };
-    tokio::select! {
-        begun = begun => Some(begun),
-        () = stopped => None,
     }
 }

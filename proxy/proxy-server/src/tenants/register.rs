@@ -56,7 +56,7 @@ pub(super) struct List {
 impl Register {
     /// Reads the tenants' file, and what was used before. Blocking.
     pub fn open(tenancy: Tenancy) -> Result<Register, String> {
-        let Tenancy { own, file, used_file, tokens } = tenancy;
+        let Tenancy { own, file, used_file, tokens, is_meant_open: _ } = tenancy;
         let ledger = used_file.as_deref().map(Ledger::read).transpose()?.unwrap_or_default();
         let (stamp, listed) = match &file {
             None => (None, Vec::new()),
@@ -84,9 +84,26 @@ impl Register {
         self.now.load()
     }
 
+    /// Takes the tenants of another configuration. Where it has none any more, the port stays closed unless that is meant:
+    /// a slip of the hand, or a file that was cut off, must not open it.
+    pub fn renew(&self, new: &Tenancy) -> Result<(), String> {
+        if new.own == self.lists().own {
+            return Ok(());
+        }
+        let would_open = new.own.is_empty() && self.file.is_none() && self.tokens.is_none();
+        if would_open && !new.is_meant_open {
+            return Err(
+                "without any [[tenant]] everybody could ask without a key; the tenants stay as they were. Set \
+                        `open = true` in [tenants] if that is meant, or restart"
+                    .to_owned(),
+            );
+        }
+        self.replace_own(new.own.clone())
+    }
+
     /// Puts these in the place of the configuration's own; those of the file stay. Nothing changes if they do not go
     /// together.
-    pub fn replace_own(&self, own: Vec<TenantFile>) -> Result<(), String> {
+    fn replace_own(&self, own: Vec<TenantFile>) -> Result<(), String> {
         let mut lists = self.lists();
         let changed = Lists { own, listed: lists.listed.clone(), stamp: lists.stamp };
         let has_own = !changed.own.is_empty();
@@ -148,17 +165,31 @@ impl Lists {
     }
 }
 
-/// Looks at the file, at the tokens' keys, and writes what was used, until the proxy stops.
-pub(crate) async fn keep(register: Arc<Register>, clock: Clock) {
+/// Looks at the tokens' keys, until the proxy stops. Apart from the tenants' file: a server that gives the keys slowly must
+/// not put off the revocation of one.
+pub(crate) async fn keep_token_keys(register: Arc<Register>, clock: Clock) {
+    if register.tokens.is_none() {
+        return;
+    }
+    let mut looks = tokio::time::interval(LOOK_INTERVAL);
+    loop {
+        looks.tick().await;
+        let register = register.clone();
+        let look = move || register.tokens.iter().for_each(|tokens| tokens.look(clock.now_ms()));
+        if let Err(error) = tokio::task::spawn_blocking(look).await {
+            tracing::error!(%error, "looking after the tokens' keys broke");
+        }
+    }
+}
+
+/// Looks at the file and writes what was used, until the proxy stops.
+pub(crate) async fn keep(register: Arc<Register>) {
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     for count in 1_u32.. {
         looks.tick().await;
         let register = register.clone();
         let looked = tokio::task::spawn_blocking(move || {
             register.look();
-            if let Some(tokens) = &register.tokens {
-                tokens.look(clock.now_ms());
-            }
             if count.is_multiple_of(LOOKS_PER_WRITE) {
                 register.write_used();
             }

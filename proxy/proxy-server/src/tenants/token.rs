@@ -12,12 +12,15 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::config::ANONYMOUS;
 use crate::tenants::token_keys::{Key, KeySource};
 
 /// Bytes of a token.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// Verified tokens that are kept: a signature costs more than all else that is done to a request.
 const KNOWN_MAX: usize = 4096;
+/// Keys that are tried on a token that names none: each costs a verification, and anybody can send such tokens.
+const TRIED_MAX: usize = 8;
 /// Between two tries to get keys, when a token names one that is not there.
 const RETRY_MS: u64 = 5_000;
 
@@ -152,8 +155,9 @@ impl Tokens {
         let known = match known {
             Some(known) => known,
             None => {
-                let known = self.verify(token)?;
-                self.remember(digest, known.clone(), now_s);
+                let keys = self.keys.load_full();
+                let known = self.verify(token, &keys)?;
+                self.remember(digest, known.clone(), &keys, now_s);
                 known
             }
         };
@@ -164,8 +168,12 @@ impl Tokens {
         }
     }
 
-    fn remember(&self, digest: [u8; 32], token: Known, now_s: u64) {
+    fn remember(&self, digest: [u8; 32], token: Known, keys: &Arc<Vec<Key>>, now_s: u64) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Others may be in force since, and what was known by these has been forgotten.
+        if !Arc::ptr_eq(keys, &self.keys.load()) {
+            return;
+        }
         if known.len() >= KNOWN_MAX {
             known.retain(|_, other| other.until_s > now_s);
         }
@@ -176,7 +184,7 @@ impl Tokens {
     }
 
     /// All but the times, which pass.
-    fn verify(&self, token: &str) -> Result<Known, BadToken> {
+    fn verify(&self, token: &str, keys: &[Key]) -> Result<Known, BadToken> {
         let (message, signature) = token.rsplit_once('.').ok_or(BadToken("it has no signature"))?;
         let (head, claims) = message.split_once('.').ok_or(BadToken("it has no claims"))?;
         let head: Head = json_of(head)?;
@@ -187,18 +195,18 @@ impl Tokens {
         let algorithm = algorithm.ok_or(BadToken("its algorithm is not one of those that count here"))?;
         let signature =
             BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| BadToken("its signature cannot be read"))?;
-        self.check_signature(&head, algorithm, message.as_bytes(), &signature)?;
+        self.check_signature(&head, keys, |key| key.verifies(algorithm, message.as_bytes(), &signature))?;
         self.check_claims(json_of(claims)?)
     }
 
-    fn check_signature(&self, head: &Head, by: Algorithm, message: &[u8], signature: &[u8]) -> Result<(), BadToken> {
-        let keys = self.keys.load();
-        let mut named = keys.iter().filter(|key| head.kid.is_none() || key.id == head.kid).peekable();
+    fn check_signature(&self, head: &Head, keys: &[Key], verifies: impl Fn(&Key) -> bool) -> Result<(), BadToken> {
+        let named = keys.iter().filter(|key| head.kid.is_none() || key.id == head.kid);
+        let mut named = named.take(TRIED_MAX).peekable();
         if named.peek().is_none() {
             self.wants_keys.store(true, Ordering::Relaxed);
             return Err(BadToken("the key that signed it is not known here"));
         }
-        match named.any(|key| key.verifies(by, message, signature)) {
+        match named.any(verifies) {
             true => Ok(()),
             false => Err(BadToken("its signature is wrong")),
         }
@@ -255,7 +263,7 @@ fn json_of<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, BadToken> {
 
 /// As names of configured tenants.
 fn is_name(name: &str) -> bool {
-    !name.trim().is_empty() && name.len() <= 128 && !name.chars().any(char::is_control)
+    name != ANONYMOUS && !name.trim().is_empty() && name.len() <= 128 && !name.chars().any(char::is_control)
 }
 
 #[cfg(test)]

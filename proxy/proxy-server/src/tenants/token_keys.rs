@@ -57,6 +57,7 @@ struct Jwk {
     kid: Option<String>,
     #[serde(rename = "use")]
     usage: Option<String>,
+    key_ops: Option<Vec<String>>,
     alg: Option<String>,
     crv: String,
     n: String,
@@ -106,8 +107,10 @@ fn keys_of(set: &[u8]) -> Result<Vec<Key>, String> {
 
 impl Key {
     fn of(jwk: Jwk) -> Option<Key> {
-        let Jwk { kty, kid, usage, alg, crv, n, e, x, y } = jwk;
-        if usage.is_some_and(|usage| usage != "sig") {
+        let Jwk { kty, kid, usage, key_ops, alg, crv, n, e, x, y } = jwk;
+        let is_for_signatures = usage.is_none_or(|usage| usage == "sig")
+            && key_ops.is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
+        if !is_for_signatures {
             return None;
         }
         // A key that says its algorithm is for no other, nor for one that is not known here.

@@ -41,6 +41,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether its answers have tokens that are made for them.
+    pub fn makes_tokens(self) -> bool {
+        matches!(self, Endpoint::Chat | Endpoint::Completions | Endpoint::Responses | Endpoint::Messages)
+    }
+
     /// Whether its streams say `[DONE]` before they end.
     pub fn says_done(self) -> bool {
         matches!(self, Endpoint::Chat | Endpoint::Completions)

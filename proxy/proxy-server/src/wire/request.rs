@@ -20,6 +20,8 @@ pub(crate) struct RequestFields {
     pub stream: bool,
     /// The client's bound on output tokens; 0 when it gave none.
     pub output_tokens_max: u32,
+    /// Answers that are made of it, each with so many tokens; 0 where it does not say.
+    pub choices: u32,
     pub temperature: Option<f64>,
     /// What ties the turns of a conversation together.
     pub session: Option<String>,
@@ -75,6 +77,8 @@ struct Found<'a> {
     stream: bool,
     /// By how much each key means it: `max_completion_tokens`, `max_output_tokens`, `max_tokens`.
     output_tokens_max: [Option<u32>; 3],
+    /// Those that are asked for, and those that they are chosen from.
+    choices: [Option<u32>; 2],
     temperature: Option<f64>,
     /// By how well each tells conversations apart: the cache's key, the conversation, the user, the turn before.
     sessions: [Option<Cow<'a, str>>; 4],
@@ -87,6 +91,7 @@ impl Default for Found<'_> {
             model: Scalar::Null,
             stream: false,
             output_tokens_max: [None; 3],
+            choices: [None; 2],
             temperature: None,
             sessions: [const { None }; 4],
             parts: Default::default(),
@@ -120,6 +125,8 @@ impl<'a> Found<'a> {
             "max_completion_tokens" => self.output_tokens_max[0] = scanner.scalar()?.count(),
             "max_output_tokens" => self.output_tokens_max[1] = scanner.scalar()?.count(),
             "max_tokens" => self.output_tokens_max[2] = scanner.scalar()?.count(),
+            "n" => self.choices[0] = scanner.scalar()?.count(),
+            "best_of" => self.choices[1] = scanner.scalar()?.count(),
             "temperature" => self.temperature = scanner.scalar()?.number(),
             "prompt_cache_key" => self.sessions[0] = scanner.scalar()?.text(),
             "conversation" => self.sessions[1] = text_or(scanner, "id")?,
@@ -132,7 +139,7 @@ impl<'a> Found<'a> {
     }
 
     fn fields(self, body: &Bytes) -> RequestFields {
-        let Found { model, stream, output_tokens_max, temperature, sessions, parts } = self;
+        let Found { model, stream, output_tokens_max, choices, temperature, sessions, parts } = self;
         let (mut pieces, mut tokens) = (Vec::new(), Vec::new());
         for part in parts {
             part.end(body, &mut pieces, &mut tokens);
@@ -141,6 +148,7 @@ impl<'a> Found<'a> {
             model: model.text().map(Cow::into_owned),
             stream,
             output_tokens_max: output_tokens_max.into_iter().flatten().next().unwrap_or(0),
+            choices: choices.into_iter().flatten().max().unwrap_or(0),
             temperature,
             session: sessions.into_iter().flatten().next().map(Cow::into_owned),
             prompt: Prompt::of(pieces),

@@ -20,13 +20,14 @@ fn check_prompt(body: Value, expected: &str) {
 #[test]
 fn the_fields_are_read() {
     let body = json!({
-        "model": "tiny", "stream": true, "max_tokens": 5, "max_completion_tokens": 7, "temperature": 0.5,
+        "model": "tiny", "stream": true, "max_tokens": 5, "max_completion_tokens": 7, "temperature": 0.5, "n": 2,
         "user": "u", "prompt": "hello",
     });
     let expected = RequestFields {
         model: Some("tiny".to_owned()),
         stream: true,
         output_tokens_max: 7,
+        choices: 2,
         temperature: Some(0.5),
         session: Some("u".to_owned()),
         prompt: "hello".to_owned().into(),

@@ -1,6 +1,9 @@
 //! Replicas that fail: before the first byte another one answers, and when there is none the client is told.
 
 use http::Method;
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::fixture::guest::{placing, region};
 use crate::fixture::{Proxy, Replica, replicas, shown, text};
@@ -117,4 +120,37 @@ async fn a_replica_too_slow_to_begin_is_a_504() {
     let (answer, mut asked) = tokio::join!(proxy.chat(), replica.asked());
     asked.left().await;
     insta::assert_snapshot!(shown(answer).await);
+}
+
+/// A replica whose completions all end before their length says, head and beginning and end in one piece.
+async fn cutting_off() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = vec![0; 4096];
+            let count = stream.read(&mut asked).await.unwrap();
+            let (length, text) = match asked[..count].starts_with(b"GET ") {
+                true => (25, r#"{"data":[{"id":"tiny"}]} "#),
+                false => (99, r#"{"choices":"#),
+            };
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n");
+            // Whoever asked may have left.
+            let _ = stream.write_all(format!("{head}connection: close\r\n\r\n{text}").as_bytes()).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_whole_answer_that_breaks_off_has_a_head_and_no_end() {
+    let address = cutting_off().await;
+    let lines = format!("[[replica]]\nname = \"r0\"\nurl = \"http://{address}\"\nkind = \"openai\"\n");
+    let proxy = Proxy::start(&lines).await;
+    proxy.until_healthy(1).await;
+    for _ in 0..20 {
+        let answer = proxy.chat().await;
+        assert_eq!(answer.status(), 200);
+        assert!(answer.into_body().collect().await.is_err(), "nobody can take it for whole");
+    }
 }

@@ -118,12 +118,51 @@ async fn a_budget_that_is_used_up_is_so_after_a_restart_too() {
     assert_eq!(text(ask(&proxy, "secret").await).await, r#"{"usage":{"prompt_tokens":3,"completion_tokens":4}}"#);
     proxy.until("decisions", |all| all[0]["outcome"] == "finished").await;
     let used = proxy.document("/admin/v1/tenants").await["tenants"][0]["used"].clone();
-    assert_eq!(used, json!({"requests_today": 1, "tokens_today": 7, "tokens_total": 7}));
+    assert_eq!(used, json!({"requests_today": 1, "tokens_today": 7, "tokens_total": 7, "tokens_reserved": 0}));
     proxy.stop().await.unwrap().unwrap();
     let proxy = Proxy::start(&lines).await;
     proxy.until_healthy(1).await;
     insta::assert_snapshot!(shown(ask(&proxy, "secret").await).await);
     assert_eq!(get(&proxy, "/v1/models", "secret").await.status(), StatusCode::OK, "to look costs nothing");
+}
+
+#[tokio::test]
+async fn requests_that_are_in_flight_together_keep_the_budget() {
+    let mut replica = Replica::start().await;
+    let lines = format!(
+        "[[tenant]]\nname = \"acme\"\nkey_sha256 = [\"{SECRET}\"]\nbudget = {{ tokens_total = 100 }}\n{}",
+        replicas([&replica])
+    );
+    let proxy = Proxy::start(&lines).await;
+    proxy.until_healthy(1).await;
+    // One token of a prompt, and what it lets be made.
+    let wanting = async |more: &str| {
+        let body = CHAT.replace("]}", &format!("],{more}}}"));
+        let mut request = proxy.request(Method::POST, CHATS, body);
+        request.headers_mut().insert("authorization", "Bearer secret".parse().unwrap());
+        proxy.send(request).await
+    };
+    let reserved =
+        async || proxy.document("/admin/v1/tenants").await["tenants"][0]["used"]["tokens_reserved"].as_u64().unwrap();
+    let (first, refused) = tokio::join!(wanting(r#""max_tokens":29,"n":2"#), async {
+        let first = replica.asked().await;
+        assert_eq!(reserved().await, 59);
+        let refused = shown(wanting(r#""max_tokens":41"#).await).await;
+        let too_large = shown(wanting(r#""max_tokens":100"#).await).await;
+        let (second, ()) = tokio::join!(wanting(r#""max_tokens":40"#), async {
+            let second = replica.asked().await;
+            assert_eq!(reserved().await, 100);
+            second.answer(200, r#"{"usage":{"prompt_tokens":1,"completion_tokens":9}}"#);
+        });
+        assert_eq!(body(second).await.len(), 51);
+        first.answer(200, r#"{"usage":{"prompt_tokens":1,"completion_tokens":20}}"#);
+        format!("{refused}\n\n{too_large}")
+    });
+    assert_eq!(body(first).await.len(), 52);
+    proxy.until("decisions", |all| all.as_array().unwrap().iter().all(|one| one["outcome"] == "finished")).await;
+    let used = proxy.document("/admin/v1/tenants").await["tenants"][0]["used"].clone();
+    assert_eq!(used, json!({"requests_today": 2, "tokens_today": 31, "tokens_total": 31, "tokens_reserved": 0}));
+    insta::assert_snapshot!(refused);
 }
 
 #[tokio::test]

@@ -2,17 +2,18 @@
 //! mid-stream: `streaming`; placed anew: `resume`.)
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Response;
+use http::{Method, Response};
 use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::fixture::Proxy;
+use crate::fixture::guest::{hold_while_first_is_busy, placing};
+use crate::fixture::{Proxy, Replica};
 
 /// A replica that looks well over its first connection, and takes no other: a further one waits to be made.
 async fn taking_one_connection() -> (SocketAddr, tokio::task::JoinHandle<()>) {
@@ -56,4 +57,73 @@ async fn while_the_connection_is_being_made() {
     }
     in_flight(0).await;
     proxy.until("decisions", |all| all[0]["outcome"] == "cancelled").await;
+}
+
+/// Times that clients left, in each place that a request may wait in.
+const LEAVINGS: usize = 20;
+/// Far beyond what is wanted, which is 100 ms: a machine at work has pauses of its own.
+const LEAVING_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Prints how soon work ended after its client had left: `cargo nextest run … --no-capture` shows it.
+fn tell(place: &str, mut took: Vec<Duration>) {
+    took.sort_unstable();
+    let (half, most) = (took[took.len() / 2], took[took.len() - 1]);
+    println!("{place}: half of {LEAVINGS} within {half:?}, all within {most:?}");
+    assert!(most < LEAVING_TIME_MAX, "{place}: {most:?}");
+}
+
+#[tokio::test]
+async fn the_replicas_work_ends_soon_before_and_within_the_answer() {
+    let mut replica = Replica::start().await;
+    let proxy = Proxy::over(&[&replica]).await;
+    let (mut before, mut within) = (Vec::new(), Vec::new());
+    for _ in 0..LEAVINGS {
+        let mut asked = tokio::select! {
+            _ = proxy.chat() => panic!("nobody answers"),
+            asked = replica.asked() => asked,
+        };
+        let left = Instant::now();
+        asked.left().await;
+        before.push(left.elapsed());
+
+        let (answer, frames) = tokio::join!(proxy.chat(), async {
+            let frames = replica.asked().await.stream();
+            frames.send("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n");
+            frames
+        });
+        drop(answer);
+        let left = Instant::now();
+        frames.left().await;
+        within.push(left.elapsed());
+    }
+    tell("a replica that has not answered", before);
+    tell("a replica in mid-stream", within);
+    proxy.until_idle().await;
+}
+
+#[tokio::test]
+async fn a_held_request_leaves_the_queue_soon() {
+    let mut only = Replica::start().await;
+    let proxy = Proxy::over(&[&only]).await;
+    let holds = placing("holds", &hold_while_first_is_busy());
+    assert_eq!(proxy.admin(Method::PUT, "/admin/v1/policies/placement", holds).await.status(), 200);
+    let waiting = async || proxy.document("/admin/v1/queue").await["waiting"].as_u64().unwrap();
+    let until = async |count: u64| while waiting().await != count {};
+    let (_, took) = tokio::join!(proxy.chat(), async {
+        let first = only.asked().await;
+        let mut took = Vec::new();
+        for _ in 0..LEAVINGS {
+            tokio::select! {
+                _ = proxy.chat() => panic!("it is held"),
+                () = until(1) => {}
+            }
+            let left = Instant::now();
+            until(0).await;
+            took.push(left.elapsed());
+        }
+        first.answer(200, "{}");
+        took
+    });
+    tell("the queue", took);
+    assert!(only.is_idle(), "nothing of them has reached the replica");
 }

@@ -3,6 +3,7 @@
 
 mod fixture;
 
+mod access_log;
 mod admin;
 mod bad_input;
 mod breaker;
@@ -26,6 +27,7 @@ mod pass_through;
 mod policies;
 mod reload;
 mod resume;
+mod routes;
 mod streaming;
 mod swap;
 mod tenants;

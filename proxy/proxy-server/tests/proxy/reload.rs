@@ -8,6 +8,9 @@ use tempfile::TempDir;
 
 use crate::fixture::{LISTEN, Proxy, Replica, replicas, text};
 
+/// Of the key `k`.
+const KEY: &str = "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a";
+
 struct File {
     folder: TempDir,
 }
@@ -89,8 +92,6 @@ async fn what_only_a_start_can_change_is_told_by_name() {
 
 #[tokio::test]
 async fn another_tenant_may_ask_at_once() {
-    // sha256 of "k"
-    const KEY: &str = "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a";
     let replica = Replica::start().await;
     let file = File::new(&replicas([&replica]));
     let proxy = Proxy::of_file(&file.path()).await;
@@ -98,4 +99,30 @@ async fn another_tenant_may_ask_at_once() {
     file.write(&format!("{}[[tenant]]\nname = \"acme\"\nkey_sha256 = [\"{KEY}\"]\n", replicas([&replica])));
     reload(&proxy).await;
     assert_eq!(proxy.chat().await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_file_without_its_last_tenant_opens_nothing_unless_it_says_so() {
+    let mut replica = Replica::start().await;
+    replica.answer_all("{}");
+    let all = replicas([&replica]);
+    let acme = format!("{all}[[tenant]]\nname = \"acme\"\nkey_sha256 = [\"{KEY}\"]\n");
+    let file = File::new(&acme);
+    let proxy = Proxy::of_file(&file.path()).await;
+    proxy.until_healthy(1).await;
+    // Twice: the second time the file is no other than the one before.
+    for tries in ["limits.tries_max = 1", "limits.tries_max = 2"] {
+        file.write(&format!("{tries}\n{all}"));
+        let (status, said) = reload(&proxy).await;
+        assert_eq!((status, &said["taken"]), (StatusCode::OK, &json!(true)), "the rest is taken");
+        let error = said["errors"][0].as_str().unwrap();
+        assert!(error.contains("`open = true` in [tenants]"), "{error}");
+        assert_eq!(proxy.chat().await.status(), StatusCode::UNAUTHORIZED);
+    }
+    file.write(&acme);
+    assert_eq!(reload(&proxy).await.1["errors"], json!([]));
+    assert_eq!(proxy.chat().await.status(), StatusCode::UNAUTHORIZED);
+    file.write(&format!("tenants.open = true\n{all}"));
+    assert_eq!(reload(&proxy).await.1["errors"], json!([]));
+    assert_eq!(proxy.chat().await.status(), StatusCode::OK);
 }

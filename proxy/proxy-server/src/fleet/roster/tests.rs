@@ -15,6 +15,7 @@ fn file(name: &str, port: u16) -> config::Replica {
         weight: 100,
         models: Arc::new([]),
         transport: config::Transport::default(),
+        labels: Arc::default(),
     }
 }
 
