@@ -1,17 +1,52 @@
 //! The backend's verbs: each checks its operands' shapes and hands them to a kernel.
 
+use std::sync::Arc;
+
 use engine_backend::{Backend, Error, ForwardBatch, KvShape, Norm, Rope, Shape, Source};
 
-use crate::cache::{Cache, Slot};
+use crate::attention::{Attend, Scoring};
+use crate::cache::{Cache, KvType, Slot};
+use crate::elementwise::{self, Means, RmsNorm};
 use crate::isa::Isa;
 use crate::matrix::{self, Matrix};
+use crate::product::{Activations, Finish, Multiplier, Product};
 use crate::tensor::{Step, Tensor};
-use crate::{attention, elementwise, product};
+use crate::threads::{Shared, Threads};
+
+/// Tokens whose keys and values one thread stores at once.
+const STORE_TOKENS: usize = 16;
 
 /// Runs models on this machine's processors.
-#[derive(Clone, Copy, Debug)]
+///
+/// Copies share their threads and their scratch memory.
+#[derive(Clone, Debug)]
 pub struct CpuBackend {
-    isa: Isa,
+    options: CpuOptions,
+    threads: Arc<Threads>,
+    multiplier: Arc<Multiplier>,
+}
+
+/// How a backend computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuOptions {
+    /// With which instructions.
+    pub isa: Isa,
+    /// What activations become before they meet narrow weights.
+    pub activations: Activations,
+    /// How keys and values are kept.
+    pub kv: KvType,
+}
+
+impl CpuOptions {
+    /// All in f32 but the weights, which are what they are: what others are measured against.
+    pub const fn exact(isa: Isa) -> CpuOptions {
+        CpuOptions { isa, activations: Activations::Exact, kv: KvType::F32 }
+    }
+
+    /// As fast as the instructions allow: activations, keys and values in bf16.
+    pub const fn fast(isa: Isa) -> CpuOptions {
+        CpuOptions { isa, activations: Activations::Rounded, kv: KvType::Bf16 }
+    }
 }
 
 impl Default for CpuBackend {
@@ -21,14 +56,33 @@ impl Default for CpuBackend {
 }
 
 impl CpuBackend {
-    /// Uses the best instructions there are, and rayon's threads where they pay.
+    /// Exact, with the best instructions there are and the process's threads.
     pub fn new() -> CpuBackend {
-        CpuBackend { isa: Isa::available()[0] }
+        CpuBackend::of(CpuOptions::exact(Isa::available()[0]), Threads::of_process())
     }
 
-    /// Uses these instructions, if the machine has them.
+    /// Fast: what a server runs.
+    pub fn fast() -> CpuBackend {
+        CpuBackend::of(CpuOptions::fast(Isa::available()[0]), Threads::of_process())
+    }
+
+    /// Exact with these instructions, if the machine has them.
     pub fn with_isa(isa: Isa) -> Option<CpuBackend> {
-        Isa::available().contains(&isa).then_some(CpuBackend { isa })
+        CpuBackend::with(CpuOptions::exact(isa), Threads::of_process())
+    }
+
+    /// As told, if the machine has the instructions.
+    pub fn with(options: CpuOptions, threads: Arc<Threads>) -> Option<CpuBackend> {
+        Isa::available().contains(&options.isa).then(|| CpuBackend::of(options, threads))
+    }
+
+    fn of(options: CpuOptions, threads: Arc<Threads>) -> CpuBackend {
+        let multiplier = Arc::new(Multiplier::new(options.isa, options.activations));
+        CpuBackend { options, threads, multiplier }
+    }
+
+    fn means(&self) -> Means<'_> {
+        Means { isa: self.options.isa, threads: &self.threads }
     }
 }
 
@@ -40,16 +94,16 @@ impl Backend for CpuBackend {
     type Step = Step;
 
     fn name(&self) -> String {
-        let isa = match self.isa {
-            Isa::Avx512 => "AVX-512",
-            Isa::Avx2 => "AVX2",
-            Isa::Portable => "no vector instructions of its own",
+        let CpuOptions { isa, activations, kv } = self.options;
+        let activations = match activations {
+            Activations::Exact => "exact",
+            Activations::Rounded => "rounded",
         };
-        format!("cpu, {isa}, {} threads", rayon::current_num_threads())
+        format!("cpu, {}, {} threads, {activations} activations, KV in {kv:?}", isa.name(), self.threads.count())
     }
 
     fn matrix(&self, source: &Source<'_>) -> Result<Matrix, Error> {
-        Matrix::of(source)
+        Matrix::of(source, &self.threads)
     }
 
     fn vector(&self, source: &Source<'_>) -> Result<Vec<f32>, Error> {
@@ -62,7 +116,7 @@ impl Backend for CpuBackend {
     }
 
     fn kv_cache(&self, shape: KvShape) -> Result<Cache, Error> {
-        Cache::of(shape)
+        Cache::of(shape, self.options.kv)
     }
 
     fn step(&self, batch: &ForwardBatch, rope: &Rope, cache: &Cache) -> Result<Step, Error> {
@@ -85,7 +139,8 @@ impl Backend for CpuBackend {
     fn rms_norm(&self, norm: Norm<'_, Vec<f32>>, x: &Tensor, out: &mut Tensor) -> Result<(), Error> {
         same("norm and input columns", norm.weight.len(), x.columns())?;
         same("norm and output columns", norm.weight.len(), out.columns())?;
-        elementwise::rms_norm(&x.numbers, norm.weight, norm.epsilon, out.with_rows(x.rows())?);
+        let parameters = RmsNorm { weight: norm.weight, epsilon: norm.epsilon };
+        elementwise::rms_norm(self.means(), parameters, &x.numbers, out.with_rows(x.rows())?);
         Ok(())
     }
 
@@ -97,8 +152,12 @@ impl Backend for CpuBackend {
         out: &mut Tensor,
     ) -> Result<(), Error> {
         same("numbers in both summands", sum.numbers.len(), x.numbers.len())?;
-        elementwise::add(&mut sum.numbers, &x.numbers);
-        self.rms_norm(norm, sum, out)
+        same("norm and summand columns", norm.weight.len(), x.columns())?;
+        same("norm and output columns", norm.weight.len(), out.columns())?;
+        let parameters = RmsNorm { weight: norm.weight, epsilon: norm.epsilon };
+        let out = out.with_rows(x.rows())?;
+        elementwise::add_rms_norm(self.means(), parameters, &mut sum.numbers, &x.numbers, out);
+        Ok(())
     }
 
     fn linear(&self, x: &Tensor, weight: &Matrix, bias: Option<&Vec<f32>>, out: &mut Tensor) -> Result<(), Error> {
@@ -107,27 +166,35 @@ impl Backend for CpuBackend {
         same("weight rows and output columns", outputs, out.columns())?;
         same("bias and output columns", bias.map_or(outputs, Vec::len), outputs)?;
         let bias = bias.map(Vec::as_slice);
-        product::linear(self.isa, &x.numbers, weight, bias, out.with_rows(x.rows())?);
-        Ok(())
+        let out = out.with_rows(x.rows())?;
+        let product = Product { x: &x.numbers, weight, bias, out, finish: Finish::Store };
+        self.multiplier.multiply(product, &self.threads)
     }
 
     fn rotate_and_store(&self, step: &Step, qkv: &mut Tensor, cache: &mut Cache, layer: usize) -> Result<(), Error> {
         let KvShape { heads, block_tokens, .. } = cache.shape;
         same("heads and input columns", heads.qkv_columns(), qkv.columns())?;
         same("tokens and input rows", step.places.len(), qkv.rows())?;
-        let rows = qkv.numbers.chunks_exact_mut(heads.qkv_columns());
-        let turns = step.turns.chunks_exact(heads.dim / 2);
-        for ((row, turns), place) in rows.zip(turns).zip(&step.places) {
-            let (turned, values) = row.split_at_mut(heads.query_columns() + heads.kv_columns());
-            turned.chunks_exact_mut(heads.dim).for_each(|head| elementwise::rotate(head, turns));
-            let keys = turned[heads.query_columns()..].chunks_exact(heads.dim);
-            let table = step.table(&step.batch.sequences()[place.sequence]);
-            let block = table[place.position / block_tokens] as usize;
-            let token = place.position % block_tokens;
-            for (head, (key, value)) in keys.zip(values.chunks_exact(heads.dim)).enumerate() {
-                cache.store(layer, Slot { block, token, head }, key, value);
+        let (half, columns) = (heads.dim / 2, heads.qkv_columns());
+        let (rows, writer) = (Shared::of(&mut qkv.numbers), cache.writer(layer));
+        self.threads.split(step.places.len(), STORE_TOKENS, |range| {
+            for token in range {
+                let place = &step.places[token];
+                // SAFETY: each token is one item, so one thread's.
+                let row = unsafe { rows.part(token * columns..(token + 1) * columns) };
+                let turns = (&step.cosines[token * half..][..half], &step.sines[token * half..][..half]);
+                let (turned, values) = row.split_at_mut(heads.query_columns() + heads.kv_columns());
+                turned.chunks_exact_mut(heads.dim).for_each(|head| elementwise::rotate(head, turns));
+                let keys = turned[heads.query_columns()..].chunks_exact(heads.dim);
+                let table = step.table(&step.batch.sequences()[place.sequence]);
+                let block = table[place.position / block_tokens] as usize;
+                let slot = |head| Slot { block, token: place.position % block_tokens, head };
+                for (head, (key, value)) in keys.zip(values.chunks_exact(heads.dim)).enumerate() {
+                    // SAFETY: the step was checked against the cache; no two tokens of a batch have the same slot.
+                    unsafe { writer.store(slot(head), key, value) };
+                }
             }
-        }
+        });
         Ok(())
     }
 
@@ -137,14 +204,16 @@ impl Backend for CpuBackend {
         same("tokens and input rows", step.places.len(), qkv.rows())?;
         same("query heads and output columns", heads.query_columns(), out.columns())?;
         let out = out.with_rows(qkv.rows())?;
-        attention::attend(self.isa, step, &qkv.numbers, cache, layer, out);
+        let scoring = Scoring { scale: 1.0 / (heads.dim as f32).sqrt(), window: None, soft_cap: None };
+        let attend = Attend { isa: self.options.isa, step, qkv: &qkv.numbers, cache, layer, scoring };
+        attend.run(&self.threads, out);
         Ok(())
     }
 
     fn silu_mul(&self, x: &Tensor, out: &mut Tensor) -> Result<(), Error> {
         same("half of the input and output columns", x.columns() / 2, out.columns())?;
         let columns = out.columns();
-        elementwise::silu_mul(&x.numbers, columns, out.with_rows(x.rows())?);
+        elementwise::silu_mul(self.means(), &x.numbers, columns, out.with_rows(x.rows())?);
         Ok(())
     }
 

@@ -42,8 +42,10 @@ pub struct Step {
     pub(crate) batch: ForwardBatch,
     /// For each token, where it stands.
     pub(crate) places: Vec<Place>,
-    /// For each token, (cosine, sine) of each pair.
-    pub(crate) turns: Vec<(f32, f32)>,
+    /// For each token, the cosine of each pair.
+    pub(crate) cosines: Vec<f32>,
+    /// For each token, the sine of each pair.
+    pub(crate) sines: Vec<f32>,
 }
 
 /// Where a token stands.
@@ -67,7 +69,8 @@ impl Step {
         let turns = batch
             .positions()
             .flat_map(|position| rope.frequencies.iter().map(move |&frequency| turn(position, frequency)));
-        Step { places: places.collect(), turns: turns.collect(), batch: batch.clone() }
+        let (cosines, sines) = turns.unzip();
+        Step { places: places.collect(), cosines, sines, batch: batch.clone() }
     }
 
     pub(crate) fn table(&self, sequence: &ForwardSequence) -> &[u32] {
