@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use engine_model::{DType, Preset, Synth, Synthesised, synth};
+use engine_model::{PlainType, Preset, Synth, Synthesised, synth};
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -78,11 +78,11 @@ impl PresetName {
 }
 
 impl DTypeName {
-    fn dtype(self) -> DType {
+    fn dtype(self) -> PlainType {
         match self {
-            DTypeName::F32 => DType::F32,
-            DTypeName::Bf16 => DType::Bf16,
-            DTypeName::F16 => DType::F16,
+            DTypeName::F32 => PlainType::F32,
+            DTypeName::Bf16 => PlainType::Bf16,
+            DTypeName::F16 => PlainType::F16,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The operations themselves: what a device must be able to do to run a Llama-shaped model.
+//! The operations themselves: what a device must be able to do to run a decoder of the Llama kind.
 
 use crate::{Error, ForwardBatch, Source};
 
@@ -66,11 +66,72 @@ pub struct KvShape {
 
 /// Rotary position embedding: pair `i` of a head turns by `position * frequencies[i]`.
 ///
-/// Pairs are (i, i + dim/2), as in Hugging Face's checkpoints.
+/// With `n` frequencies, pairs are (i, i + n) of a head's first 2 n numbers, as in Hugging Face's checkpoints; what
+/// is left of the head does not turn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
-    /// One for each pair of a head, in radians per position.
+    /// At most one for each pair of a head, in radians per position.
     pub frequencies: Vec<f32>,
+    /// What turns is also multiplied by this: one, but for ropes stretched by YaRN and its like.
+    pub magnitude: f32,
+}
+
+/// How one layer attends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attention {
+    /// Its place in the KV cache.
+    pub layer: usize,
+    /// Which of the step's ropes turns its queries and keys.
+    pub rope: usize,
+    /// Scores are multiplied by this: 1/√dim, for most.
+    pub scale: f32,
+    /// A token sees itself and the tokens before it, so many in all. None: all of them.
+    pub window: Option<usize>,
+    /// Scaled scores become `cap * tanh(score / cap)`.
+    pub soft_cap: Option<f32>,
+}
+
+impl Attention {
+    /// A layer that sees all that came before, as most do.
+    pub fn plain(layer: usize, heads: Heads) -> Attention {
+        Attention { layer, rope: 0, scale: 1.0 / (heads.dim as f32).sqrt(), window: None, soft_cap: None }
+    }
+}
+
+/// What a feed-forward layer's gate is put through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// x / (1 + e^-x).
+    Silu,
+    /// By tanh.
+    Gelu,
+}
+
+/// Which experts a token goes to, and how their outputs are weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routing {
+    /// The most probable ones, so many.
+    pub experts_per_token: usize,
+    /// What their weights are.
+    pub weights: RoutingWeights,
+}
+
+/// What a token's experts are weighed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoutingWeights {
+    /// Their probabilities among all experts.
+    AmongAll,
+    /// The same, scaled so that those of the chosen ones add up to one.
+    AmongChosen,
+}
+
+/// Feed-forward layers of which each token uses a few.
+#[derive(Clone, Copy, Debug)]
+pub struct Experts<'a, M> {
+    /// For each expert its gate, then up.
+    pub gate_up: &'a [M],
+    /// For each expert.
+    pub down: &'a [M],
 }
 
 /// A root-mean-square norm's parameters.
@@ -82,7 +143,7 @@ pub struct Norm<'a, V> {
     pub epsilon: f32,
 }
 
-/// A device that runs Llama-shaped models.
+/// A device that runs decoders of the Llama kind.
 ///
 /// Activations are tensors of f32 with one row per token. An output tensor takes as many rows as its input has and
 /// must have been created with room for them. Operations are ordered: each sees what those before it wrote.
@@ -114,7 +175,7 @@ pub trait Backend: Send {
     fn kv_cache(&self, shape: KvShape) -> Result<Self::KvCache, Error>;
 
     /// Checks a batch against the cache and prepares what every layer needs of it.
-    fn step(&self, batch: &ForwardBatch, rope: &Rope, cache: &Self::KvCache) -> Result<Self::Step, Error>;
+    fn step(&self, batch: &ForwardBatch, ropes: &[Rope], cache: &Self::KvCache) -> Result<Self::Step, Error>;
 
     /// Looks up each token's row.
     fn embed(&self, step: &Self::Step, table: &Self::Matrix, out: &mut Self::Tensor) -> Result<(), Error>;
@@ -140,13 +201,41 @@ pub trait Backend: Send {
         out: &mut Self::Tensor,
     ) -> Result<(), Error>;
 
+    /// `sum += x · weightᵀ + bias`.
+    fn linear_add(
+        &self,
+        x: &Self::Tensor,
+        weight: &Self::Matrix,
+        bias: Option<&Self::Vector>,
+        sum: &mut Self::Tensor,
+    ) -> Result<(), Error>;
+
+    /// `out = gate(left half of y) * right half of y`, where `y = x · weightᵀ + bias`.
+    fn linear_gate(
+        &self,
+        gate: Gate,
+        x: &Self::Tensor,
+        weight: &Self::Matrix,
+        bias: Option<&Self::Vector>,
+        out: &mut Self::Tensor,
+    ) -> Result<(), Error>;
+
+    /// Norms each query head and each key head of `qkv` by itself.
+    fn norm_heads(
+        &self,
+        heads: Heads,
+        query: Norm<'_, Self::Vector>,
+        key: Norm<'_, Self::Vector>,
+        qkv: &mut Self::Tensor,
+    ) -> Result<(), Error>;
+
     /// Turns queries and keys of `qkv` by their positions and stores keys and values in the layer's cache.
     fn rotate_and_store(
         &self,
         step: &Self::Step,
         qkv: &mut Self::Tensor,
         cache: &mut Self::KvCache,
-        layer: usize,
+        attention: &Attention,
     ) -> Result<(), Error>;
 
     /// Causal attention of `qkv`'s queries over the cached keys and values of their own sequences.
@@ -155,12 +244,33 @@ pub trait Backend: Send {
         step: &Self::Step,
         qkv: &Self::Tensor,
         cache: &Self::KvCache,
-        layer: usize,
+        attention: &Attention,
         out: &mut Self::Tensor,
     ) -> Result<(), Error>;
 
     /// `out = silu(left half of x) * right half of x`.
     fn silu_mul(&self, x: &Self::Tensor, out: &mut Self::Tensor) -> Result<(), Error>;
+
+    /// `out = gelu(left half of x) * right half of x`, with the approximation by tanh.
+    fn gelu_mul(&self, x: &Self::Tensor, out: &mut Self::Tensor) -> Result<(), Error>;
+
+    /// `out` = for each row of x, the weighed sum of what its experts (gate, up, SiLU, down) make of it.
+    ///
+    /// `logits` has a column for each expert.
+    fn experts(
+        &self,
+        experts: Experts<'_, Self::Matrix>,
+        routing: Routing,
+        x: &Self::Tensor,
+        logits: &Self::Tensor,
+        out: &mut Self::Tensor,
+    ) -> Result<(), Error>;
+
+    /// `x = factor * x`.
+    fn scale(&self, factor: f32, x: &mut Self::Tensor) -> Result<(), Error>;
+
+    /// `x = cap * tanh(x / cap)`.
+    fn soft_cap(&self, cap: f32, x: &mut Self::Tensor) -> Result<(), Error>;
 
     /// Copies the rows whose logits are wanted, in the batch's order.
     fn pick_rows(&self, step: &Self::Step, x: &Self::Tensor, out: &mut Self::Tensor) -> Result<(), Error>;

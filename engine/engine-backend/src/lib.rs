@@ -2,10 +2,13 @@
 
 mod backend;
 mod batch;
+mod decode;
+mod dtype;
 mod error;
 mod source;
 
-pub use backend::{Backend, Heads, KvShape, Norm, Rope, Shape};
+pub use backend::{Attention, Backend, Experts, Gate, Heads, KvShape, Norm, Rope, Routing, RoutingWeights, Shape};
 pub use batch::{ForwardBatch, ForwardSequence, LogitsWanted};
+pub use dtype::DType;
 pub use error::Error;
-pub use source::{DType, Source, SourcePart};
+pub use source::{Source, SourcePart};

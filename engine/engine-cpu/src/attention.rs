@@ -10,7 +10,7 @@ mod stretch;
 
 use std::ops::Range;
 
-use engine_backend::Heads;
+use engine_backend::{Attention, Heads};
 
 use crate::cache::Cache;
 use crate::isa::Isa;
@@ -26,17 +26,6 @@ const STRETCH_TOKENS: usize = 64;
 /// fewer rows than threads could use.
 const PART_TOKENS: usize = 512;
 
-/// How scores are made, and who sees whom.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Scoring {
-    /// Products of queries and keys are multiplied by this.
-    pub(crate) scale: f32,
-    /// A token sees itself and the tokens before it, so many in all.
-    pub(crate) window: Option<usize>,
-    /// Scaled scores become `cap * tanh(score / cap)`.
-    pub(crate) soft_cap: Option<f32>,
-}
-
 /// What to attend with.
 pub(crate) struct Attend<'a> {
     pub(crate) isa: Isa,
@@ -44,8 +33,7 @@ pub(crate) struct Attend<'a> {
     /// Rows of query, key and value heads; keys and values are stored already.
     pub(crate) qkv: &'a [f32],
     pub(crate) cache: &'a Cache,
-    pub(crate) layer: usize,
-    pub(crate) scoring: Scoring,
+    pub(crate) attention: &'a Attention,
 }
 
 impl Attend<'_> {
@@ -140,7 +128,7 @@ impl Attend<'_> {
 
     /// The first position that any of a group's tokens sees.
     fn first_seen(&self, group: &Group) -> usize {
-        self.scoring.window.map_or(0, |window| (group.position + 1).saturating_sub(window))
+        self.attention.window.map_or(0, |window| (group.position + 1).saturating_sub(window))
     }
 
     fn first_part(&self, group: &Group) -> usize {

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use engine_backend::{Backend, Error, ForwardBatch, KvShape, Norm, Rope, Shape, Source};
+use engine_backend::{
+    Attention, Backend, Error, Experts, ForwardBatch, Gate, Heads, KvShape, Norm, Rope, Routing, Shape, Source,
+};
 
-use crate::attention::{Attend, Scoring};
+use crate::attention::Attend;
 use crate::cache::{Cache, KvType, Slot};
 use crate::elementwise::{self, Means, RmsNorm};
+use crate::experts;
 use crate::isa::Isa;
 use crate::matrix::{self, Matrix};
 use crate::product::{Activations, Finish, Multiplier, Product};
@@ -103,7 +106,7 @@ impl Backend for CpuBackend {
     }
 
     fn matrix(&self, source: &Source<'_>) -> Result<Matrix, Error> {
-        Matrix::of(source, &self.threads)
+        Matrix::of(source, self.options.activations, &self.threads)
     }
 
     fn vector(&self, source: &Source<'_>) -> Result<Vec<f32>, Error> {
@@ -119,10 +122,14 @@ impl Backend for CpuBackend {
         Cache::of(shape, self.options.kv)
     }
 
-    fn step(&self, batch: &ForwardBatch, rope: &Rope, cache: &Cache) -> Result<Step, Error> {
-        same("rotary pairs and half a head", rope.frequencies.len(), cache.shape.heads.dim / 2)?;
+    fn step(&self, batch: &ForwardBatch, ropes: &[Rope], cache: &Cache) -> Result<Step, Error> {
+        let pairs = cache.shape.heads.dim / 2;
+        if let Some(rope) = ropes.iter().find(|rope| !(1..=pairs).contains(&rope.frequencies.len())) {
+            let found = rope.frequencies.len();
+            return Err(Error::BadBatch(format!("{found} rotary pairs in heads of {pairs} pairs")));
+        }
         cache.check(batch)?;
-        Ok(Step::of(batch, rope))
+        Ok(Step::of(batch, ropes))
     }
 
     fn embed(&self, step: &Step, table: &Matrix, out: &mut Tensor) -> Result<(), Error> {
@@ -171,18 +178,79 @@ impl Backend for CpuBackend {
         self.multiplier.multiply(product, &self.threads)
     }
 
-    fn rotate_and_store(&self, step: &Step, qkv: &mut Tensor, cache: &mut Cache, layer: usize) -> Result<(), Error> {
+    fn linear_add(&self, x: &Tensor, weight: &Matrix, bias: Option<&Vec<f32>>, sum: &mut Tensor) -> Result<(), Error> {
+        let Shape { rows: outputs, columns: inputs } = weight.shape;
+        same("weight and input columns", inputs, x.columns())?;
+        same("weight rows and sum's columns", outputs, sum.columns())?;
+        same("bias and sum's columns", bias.map_or(outputs, Vec::len), outputs)?;
+        same("input and sum's rows", x.rows(), sum.rows())?;
+        let (bias, out) = (bias.map(Vec::as_slice), &mut sum.numbers);
+        self.multiplier.multiply(Product { x: &x.numbers, weight, bias, out, finish: Finish::Add }, &self.threads)
+    }
+
+    fn linear_gate(
+        &self,
+        gate: Gate,
+        x: &Tensor,
+        weight: &Matrix,
+        bias: Option<&Vec<f32>>,
+        out: &mut Tensor,
+    ) -> Result<(), Error> {
+        let Shape { rows: outputs, columns: inputs } = weight.shape;
+        same("weight and input columns", inputs, x.columns())?;
+        same("weight rows and twice the output columns", outputs, 2 * out.columns())?;
+        same("bias and weight rows", bias.map_or(outputs, Vec::len), outputs)?;
+        let (bias, out) = (bias.map(Vec::as_slice), out.with_rows(x.rows())?);
+        let product = Product { x: &x.numbers, weight, bias, out, finish: Finish::Store };
+        self.multiplier.gate(gate, product, self.means())
+    }
+
+    fn norm_heads(
+        &self,
+        heads: Heads,
+        query: Norm<'_, Vec<f32>>,
+        key: Norm<'_, Vec<f32>>,
+        qkv: &mut Tensor,
+    ) -> Result<(), Error> {
+        same("heads and input columns", heads.qkv_columns(), qkv.columns())?;
+        same("query norm and head", query.weight.len(), heads.dim)?;
+        same("key norm and head", key.weight.len(), heads.dim)?;
+        let columns = heads.qkv_columns();
+        let count = qkv.rows();
+        let rows = Shared::of(&mut qkv.numbers);
+        let means = self.means();
+        let query = RmsNorm { weight: query.weight, epsilon: query.epsilon };
+        let key = RmsNorm { weight: key.weight, epsilon: key.epsilon };
+        self.threads.split(count, STORE_TOKENS, |range| {
+            for row in range {
+                // SAFETY: each row is one item, so one thread's.
+                let row = unsafe { rows.part(row * columns..(row + 1) * columns) };
+                let (queries, rest) = row.split_at_mut(heads.query_columns());
+                elementwise::rms_norm_heads(means, query, queries);
+                elementwise::rms_norm_heads(means, key, &mut rest[..heads.kv_columns()]);
+            }
+        });
+        Ok(())
+    }
+
+    fn rotate_and_store(
+        &self,
+        step: &Step,
+        qkv: &mut Tensor,
+        cache: &mut Cache,
+        attention: &Attention,
+    ) -> Result<(), Error> {
         let KvShape { heads, block_tokens, .. } = cache.shape;
         same("heads and input columns", heads.qkv_columns(), qkv.columns())?;
         same("tokens and input rows", step.places.len(), qkv.rows())?;
-        let (half, columns) = (heads.dim / 2, heads.qkv_columns());
-        let (rows, writer) = (Shared::of(&mut qkv.numbers), cache.writer(layer));
+        let (turns, columns) = (step.turns_of(attention.rope)?, heads.qkv_columns());
+        let (rows, writer) = (Shared::of(&mut qkv.numbers), cache.writer(attention.layer));
         self.threads.split(step.places.len(), STORE_TOKENS, |range| {
             for token in range {
                 let place = &step.places[token];
                 // SAFETY: each token is one item, so one thread's.
                 let row = unsafe { rows.part(token * columns..(token + 1) * columns) };
-                let turns = (&step.cosines[token * half..][..half], &step.sines[token * half..][..half]);
+                let turns = turns.of_token(token);
                 let (turned, values) = row.split_at_mut(heads.query_columns() + heads.kv_columns());
                 turned.chunks_exact_mut(heads.dim).for_each(|head| elementwise::rotate(head, turns));
                 let keys = turned[heads.query_columns()..].chunks_exact(heads.dim);
@@ -198,14 +266,20 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
-    fn attend(&self, step: &Step, qkv: &Tensor, cache: &Cache, layer: usize, out: &mut Tensor) -> Result<(), Error> {
+    fn attend(
+        &self,
+        step: &Step,
+        qkv: &Tensor,
+        cache: &Cache,
+        attention: &Attention,
+        out: &mut Tensor,
+    ) -> Result<(), Error> {
         let heads = cache.shape.heads;
         same("heads and input columns", heads.qkv_columns(), qkv.columns())?;
         same("tokens and input rows", step.places.len(), qkv.rows())?;
         same("query heads and output columns", heads.query_columns(), out.columns())?;
         let out = out.with_rows(qkv.rows())?;
-        let scoring = Scoring { scale: 1.0 / (heads.dim as f32).sqrt(), window: None, soft_cap: None };
-        let attend = Attend { isa: self.options.isa, step, qkv: &qkv.numbers, cache, layer, scoring };
+        let attend = Attend { isa: self.options.isa, step, qkv: &qkv.numbers, cache, attention };
         attend.run(&self.threads, out);
         Ok(())
     }
@@ -214,6 +288,44 @@ impl Backend for CpuBackend {
         same("half of the input and output columns", x.columns() / 2, out.columns())?;
         let columns = out.columns();
         elementwise::silu_mul(self.means(), &x.numbers, columns, out.with_rows(x.rows())?);
+        Ok(())
+    }
+
+    fn gelu_mul(&self, x: &Tensor, out: &mut Tensor) -> Result<(), Error> {
+        same("half of the input and output columns", x.columns() / 2, out.columns())?;
+        let columns = out.columns();
+        elementwise::gelu_mul(self.means(), &x.numbers, columns, out.with_rows(x.rows())?);
+        Ok(())
+    }
+
+    fn experts(
+        &self,
+        experts: Experts<'_, Matrix>,
+        routing: Routing,
+        x: &Tensor,
+        logits: &Tensor,
+        out: &mut Tensor,
+    ) -> Result<(), Error> {
+        let Experts { gate_up, down } = experts;
+        same("experts and columns of their logits", gate_up.len(), logits.columns())?;
+        same("experts' first and second matrices", gate_up.len(), down.len())?;
+        same("input rows and rows of logits", x.rows(), logits.rows())?;
+        for (gate_up, down) in gate_up.iter().zip(down) {
+            same("expert and input columns", gate_up.shape.columns, x.columns())?;
+            same("half of an expert's rows and its second columns", gate_up.shape.rows / 2, down.shape.columns)?;
+            same("expert's rows and output columns", down.shape.rows, out.columns())?;
+        }
+        let out = out.with_rows(x.rows())?;
+        experts::apply(&self.multiplier, self.means(), experts, routing, &x.numbers, &logits.numbers, out)
+    }
+
+    fn scale(&self, factor: f32, x: &mut Tensor) -> Result<(), Error> {
+        x.numbers.iter_mut().for_each(|number| *number *= factor);
+        Ok(())
+    }
+
+    fn soft_cap(&self, cap: f32, x: &mut Tensor) -> Result<(), Error> {
+        elementwise::soft_cap(self.means(), cap, &mut x.numbers);
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! Norms, the gate, and rotation: what happens to each row by itself.
 
 use crate::isa::Isa;
-use crate::lanes::{Lanes, Vectors, WIDTH, on};
-use crate::product::silu;
+use crate::lanes::{Lanes, Vectors, WIDTH, on, tanh};
+use crate::product::{gelu, silu};
 use crate::threads::{Shared, Threads};
 
 /// Numbers that one thread goes over as fast as two would, handing over included.
@@ -51,11 +51,38 @@ pub(crate) fn silu_mul(means: Means<'_>, x: &[f32], columns: usize, out: &mut [f
     by_row(means, columns, out, |row, out| {
         let (gate, up) = x[row * 2 * columns..][..2 * columns].split_at(columns);
         // SAFETY: `means.isa` was detected.
-        unsafe { on(means.isa, Gate { gate, up, out }) }
+        unsafe { on(means.isa, Together(SiluMul, [gate, up], out)) }
     });
 }
 
-/// Turns one head by its token's cosines and sines: pair (i, i + half).
+/// The same for gelu by tanh, as models with it were trained.
+pub(crate) fn gelu_mul(means: Means<'_>, x: &[f32], columns: usize, out: &mut [f32]) {
+    by_row(means, columns, out, |row, out| {
+        let (gate, up) = x[row * 2 * columns..][..2 * columns].split_at(columns);
+        // SAFETY: `means.isa` was detected.
+        unsafe { on(means.isa, Together(GeluMul, [gate, up], out)) }
+    });
+}
+
+/// Norms each head of a row by itself, in place.
+pub(crate) fn rms_norm_heads(means: Means<'_>, norm: RmsNorm<'_>, heads: &mut [f32]) {
+    let mut normed = vec![0.0; norm.weight.len()];
+    for head in heads.chunks_exact_mut(norm.weight.len()) {
+        // SAFETY: `means.isa` was detected.
+        unsafe { on(means.isa, NormRow { norm, x: head, out: &mut normed }) }
+        head.copy_from_slice(&normed);
+    }
+}
+
+/// `x = cap * tanh(x / cap)`.
+pub(crate) fn soft_cap(means: Means<'_>, cap: f32, x: &mut [f32]) {
+    by_row(means, x.len().max(1), x, |_, x| {
+        // SAFETY: `means.isa` was detected; each number is read before it is written.
+        unsafe { on(means.isa, Cap(cap, x)) }
+    });
+}
+
+/// Turns one head by its token's cosines and sines: pair (i, i + number of turns); what lies beyond stays.
 pub(crate) fn rotate(head: &mut [f32], (cosines, sines): (&[f32], &[f32])) {
     let (first, second) = head.split_at_mut(cosines.len());
     for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cosines).zip(sines) {
@@ -117,19 +144,37 @@ impl Vectors for AddRow<'_> {
     }
 }
 
-struct Gate<'a> {
-    gate: &'a [f32],
-    up: &'a [f32],
-    out: &'a mut [f32],
-}
+/// Two inputs of one row, made one.
+struct Together<'a, B>(B, [&'a [f32]; 2], &'a mut [f32]);
 
-impl Vectors for Gate<'_> {
+impl<B: Both> Vectors for Together<'_, B> {
     type Outcome = ();
 
     #[inline(always)]
     unsafe fn with<L: Lanes>(self) {
         // SAFETY: the caller has the instructions.
-        unsafe { each::<L, _>(SiluMul, [self.gate, self.up], self.out) }
+        unsafe { each::<L, _>(self.0, self.1, self.2) }
+    }
+}
+
+struct Cap<'a>(f32, &'a mut [f32]);
+
+impl Vectors for Cap<'_> {
+    type Outcome = ();
+
+    #[inline(always)]
+    unsafe fn with<L: Lanes>(self) {
+        let Cap(cap, x) = self;
+        let (whole, rest) = x.as_chunks_mut::<WIDTH>();
+        // SAFETY: sixteen numbers each; the caller has the instructions.
+        unsafe {
+            let capped = |x: L| L::splat(cap).mul(tanh(x.mul(L::splat(1.0 / cap))));
+            whole.iter_mut().for_each(|x| capped(L::load(x.as_ptr())).store(x.as_mut_ptr()));
+            let mut lanes = [0.0; WIDTH];
+            lanes[..rest.len()].copy_from_slice(rest);
+            capped(L::load(lanes.as_ptr())).store(lanes.as_mut_ptr());
+            rest.copy_from_slice(&lanes[..rest.len()]);
+        }
     }
 }
 
@@ -159,6 +204,17 @@ impl Both for SiluMul {
     unsafe fn of<L: Lanes>(&self, gate: L, up: L) -> L {
         // SAFETY: the caller's promise.
         unsafe { silu(gate).mul(up) }
+    }
+}
+
+/// `gelu(gate) * up`.
+struct GeluMul;
+
+impl Both for GeluMul {
+    #[inline(always)]
+    unsafe fn of<L: Lanes>(&self, gate: L, up: L) -> L {
+        // SAFETY: the caller's promise.
+        unsafe { gelu(gate).mul(up) }
     }
 }
 

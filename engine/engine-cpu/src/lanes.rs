@@ -119,6 +119,19 @@ impl Element for f16 {
     }
 }
 
+/// 1 - 2 / (e^2x + 1).
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn tanh<L: Lanes>(x: L) -> L {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let power = x.add(x).exp().add(L::splat(1.0));
+        L::splat(1.0).add(L::splat(-2.0).div(power))
+    }
+}
+
 /// The first of a pair of bf16 that lie in one word, and the second.
 #[inline(always)]
 pub(crate) fn widen_pair(pair: u32) -> (f32, f32) {

@@ -8,6 +8,7 @@ mod attention;
 mod backend;
 mod cache;
 mod elementwise;
+mod experts;
 mod isa;
 mod lanes;
 mod matrix;

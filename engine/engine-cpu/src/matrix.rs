@@ -1,5 +1,6 @@
 //! Weights, repacked so that sixteen outputs lie side by side, and kept in the type they were stored in.
 
+mod groups;
 mod pack;
 
 use engine_backend::{DType, Error, Shape, Source};
@@ -7,7 +8,10 @@ use half::{bf16, f16};
 
 use crate::aligned::Aligned;
 use crate::lanes::{Element, WIDTH};
+use crate::product::Activations;
 use crate::threads::Threads;
+
+pub(crate) use groups::{GROUP, Groups, QUAD, Width, Zero};
 
 /// Columns of bf16 are filled up with zeros to a multiple of this: what one step of the widest instruction takes.
 pub(crate) const PAIRED_COLUMNS: usize = 32;
@@ -30,15 +34,26 @@ pub(crate) enum Tiles {
     F16(Aligned<f16>),
     /// In pairs of columns: `[tile][column / 2][row in tile][column % 2]`.
     Bf16(Aligned<bf16>),
+    /// Four or eight bits.
+    Groups(Groups),
 }
 
 impl Matrix {
-    pub(crate) fn of(source: &Source<'_>, threads: &Threads) -> Result<Matrix, Error> {
+    pub(crate) fn of(source: &Source<'_>, activations: Activations, threads: &Threads) -> Result<Matrix, Error> {
         check(source)?;
         let tiles = match source.dtype() {
+            _ if activations == Activations::Rounded && groups::holds(source) => {
+                Tiles::Groups(Groups::of(source, threads)?)
+            }
+            // Groups of sixteen columns: a bf16 differs from these by less than they from what they stand for.
+            _ if activations == Activations::Rounded && source.parts.iter().any(|part| !part.dtype.is_plain()) => {
+                Tiles::Bf16(pack::pairs(source, threads)?)
+            }
             DType::F32 => Tiles::F32(pack::columns(source, threads)?),
             DType::F16 => Tiles::F16(pack::columns(source, threads)?),
             DType::Bf16 => Tiles::Bf16(pack::pairs(source, threads)?),
+            // Exact, f32 holds every number that a block can.
+            _ => Tiles::F32(pack::columns(source, threads)?),
         };
         Ok(Matrix { shape: source.shape, tiles })
     }
@@ -48,6 +63,7 @@ impl Matrix {
         match &self.tiles {
             Tiles::F32(tiles) => self.row_of(tiles, row, out),
             Tiles::F16(tiles) => self.row_of(tiles, row, out),
+            Tiles::Groups(groups) => groups.row(row, out),
             Tiles::Bf16(tiles) => {
                 let tile = &tiles[row / WIDTH * WIDTH * self.columns_paired()..];
                 let pairs = tile.chunks_exact(2 * WIDTH).map(|pairs| &pairs[row % WIDTH * 2..][..2]);

@@ -5,23 +5,26 @@
 
 mod dispatch;
 mod finish;
+mod groups;
 #[cfg(target_arch = "x86_64")]
 mod tile;
 mod walk;
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use engine_backend::Error;
+use engine_backend::{Error, Gate};
 use half::bf16;
 
 use crate::aligned::Aligned;
+use crate::elementwise::{self, Means};
 use crate::isa::Isa;
 use crate::lanes::{Element, Lanes, Vectors, WIDTH, on};
-use crate::matrix::{Matrix, Tiles};
+use crate::matrix::{Groups, Matrix, Tiles};
 use crate::meeting::{PairsExact, PairsRounded, Wide};
 use crate::threads::{Shared, Threads};
 
-pub(crate) use finish::{Finish, silu};
+pub(crate) use finish::{Finish, gelu, silu};
 use dispatch::Walked;
 use walk::{Call, PANEL_TILES};
 
@@ -35,7 +38,7 @@ const ROWS_BYTES: usize = 1 << 20;
 pub enum Activations {
     /// As they are: what other backends and the fast way are measured against.
     Exact,
-    /// Rounded to what the weights' instructions take: bf16 for bf16.
+    /// Rounded to what the weights' instructions take: bf16 for bf16, groups of eight bits for groups of four or eight.
     Rounded,
 }
 
@@ -56,16 +59,39 @@ pub(crate) struct Multiplier {
     /// Rounded activations; kept from one product to the next.
     rounded: Mutex<Option<Aligned<bf16>>>,
     padded: Mutex<Vec<f32>>,
+    in_groups: Mutex<groups::Rounded>,
+    /// Gates and ups that do not begin with whole tiles.
+    ungated: Mutex<Vec<f32>>,
 }
 
 impl Multiplier {
     pub(crate) fn new(isa: Isa, activations: Activations) -> Multiplier {
-        Multiplier { isa, activations, rounded: Mutex::new(None), padded: Mutex::new(Vec::new()) }
+        Multiplier {
+            isa,
+            activations,
+            rounded: Mutex::default(),
+            padded: Mutex::default(),
+            in_groups: Mutex::default(),
+            ungated: Mutex::default(),
+        }
     }
 
-    /// Whether gate and up of a matrix can be multiplied and joined in one go: both begin with a whole tile.
-    pub(crate) fn gates(weight: &Matrix) -> bool {
-        weight.shape.rows.is_multiple_of(2 * WIDTH)
+    /// `out = act(gates) * ups`, of a matrix that has the gates' rows first.
+    pub(crate) fn gate(&self, gate: Gate, product: Product<'_>, means: Means<'_>) -> Result<(), Error> {
+        let Product { x, weight, bias, out, finish: _ } = product;
+        let columns = weight.shape.rows / 2;
+        if weight.shape.rows.is_multiple_of(2 * WIDTH) {
+            return self.multiply(Product { x, weight, bias, out, finish: Finish::Gate(gate) }, means.threads);
+        }
+        let mut both = self.ungated.lock().unwrap_or_else(PoisonError::into_inner);
+        both.resize(out.len() * 2, 0.0);
+        let product = Product { x, weight, bias, out: &mut both, finish: Finish::Store };
+        self.multiply(product, means.threads)?;
+        match gate {
+            Gate::Silu => elementwise::silu_mul(means, &both, columns, out),
+            Gate::Gelu => elementwise::gelu_mul(means, &both, columns, out),
+        }
+        Ok(())
     }
 
     pub(crate) fn multiply(&self, mut product: Product<'_>, threads: &Threads) -> Result<(), Error> {
@@ -92,6 +118,11 @@ impl Multiplier {
                 let stride = weight.columns_paired();
                 let x = self.round(x, inner, stride, &mut rounded, threads)?;
                 self.run::<PairsRounded>(product, Side { tiles, x, stride }, threads);
+            }
+            Tiles::Groups(weights) => {
+                let mut rounded = self.in_groups.lock().unwrap_or_else(PoisonError::into_inner);
+                rounded.fill(x, inner, threads);
+                self.run_groups(product, weights, &rounded, threads);
             }
         }
         Ok(())
@@ -132,16 +163,12 @@ impl Multiplier {
     /// Cuts the product into blocks of rows and panels of weights, and has threads walk over them.
     fn run<M: Walked>(&self, product: &mut Product<'_>, side: Side<'_, M>, threads: &Threads) {
         let Side { tiles, x, stride } = side;
-        let (outputs, inner) = (product.weight.shape.rows, product.weight.shape.columns);
-        let rows = product.x.len() / inner;
-        let columns = product.finish.columns(outputs);
+        let sizes = Sizes::of(product);
+        let Sizes { outputs, inner, rows, columns, items } = sizes;
         let steps = inner.div_ceil(M::STEP);
         let tile_len = M::tile_columns(inner) * WIDTH;
-        assert_eq!(product.x.len(), rows * inner, "x has whole rows");
-        assert_eq!(product.out.len(), rows * columns, "out has a place for every output");
         assert_eq!(tiles.len(), outputs.div_ceil(WIDTH) * tile_len, "`pack` makes whole tiles");
         assert!(x.len() >= rows * stride && stride >= steps * M::STEP, "x's rows are filled up");
-        let items = columns.div_ceil(WIDTH).div_ceil(product.finish.tiles_of(PANEL_TILES));
         let rows_block = (ROWS_BYTES / (stride * size_of::<M::Factor>())).next_multiple_of(2 * WIDTH);
         let (isa, bias, finish) = (self.isa, product.bias, product.finish);
         let out = Shared::of(product.out);
@@ -151,15 +178,77 @@ impl Multiplier {
             // SAFETY: the rows from `first` on are inside `out`.
             let out = unsafe { out.from(first * columns) };
             let call = Call { x, stride, tiles, tile_len, steps, bias, out, rows: count, columns, outputs, finish };
-            let work = count * outputs * inner;
-            let grain = if work <= ALONE_WORK_MAX { items } else { 1 };
-            threads.split(items, grain, |range| {
-                let per = finish.tiles_of(PANEL_TILES);
-                let tiles = range.start * per..columns.div_ceil(WIDTH).min(range.end * per);
+            threads.split(items, sizes.grain(count), |range| {
                 // SAFETY: the sizes were checked above, threads get disjoint ranges of tiles, and `isa` was detected.
-                unsafe { M::walk(isa, &call, tiles) }
+                unsafe { M::walk(isa, &call, sizes.tiles(finish, range)) }
             });
         }
+    }
+
+    fn run_groups(&self, product: &mut Product<'_>, weights: &Groups, x: &groups::Rounded, threads: &Threads) {
+        let sizes = Sizes::of(product);
+        let Sizes { outputs, inner, rows, columns, items } = sizes;
+        let rows_block = (ROWS_BYTES / inner).next_multiple_of(2 * WIDTH);
+        let (isa, bias, finish) = (self.isa, product.bias, product.finish);
+        let out = Shared::of(product.out);
+        for first in (0..rows).step_by(rows_block) {
+            let count = rows_block.min(rows - first);
+            // SAFETY: the rows from `first` on are inside `out`.
+            let out = unsafe { out.from(first * columns) };
+            let nothing = (&[][..], &[][..]);
+            let (x_side, tiles) = nothing;
+            let call = Call {
+                x: x_side,
+                stride: inner,
+                tiles,
+                tile_len: 0,
+                steps: 0,
+                bias,
+                out,
+                rows: count,
+                columns,
+                outputs,
+                finish,
+            };
+            let operands = groups::Operands { weights, x, first_row: first };
+            threads.split(items, sizes.grain(count), |range| {
+                // SAFETY: as above; weights and x were made with these sizes.
+                unsafe { groups::walk(isa, &call, operands, sizes.tiles(finish, range)) }
+            });
+        }
+    }
+}
+
+/// Sizes of a product that its walkers share.
+struct Sizes {
+    outputs: usize,
+    inner: usize,
+    rows: usize,
+    columns: usize,
+    /// Panels of weights.
+    items: usize,
+}
+
+impl Sizes {
+    fn of(product: &Product<'_>) -> Sizes {
+        let (outputs, inner) = (product.weight.shape.rows, product.weight.shape.columns);
+        let rows = product.x.len() / inner;
+        let columns = product.finish.columns(outputs);
+        assert_eq!(product.x.len(), rows * inner, "x has whole rows");
+        assert_eq!(product.out.len(), rows * columns, "out has a place for every output");
+        let items = columns.div_ceil(WIDTH).div_ceil(product.finish.tiles_of(PANEL_TILES));
+        Sizes { outputs, inner, rows, columns, items }
+    }
+
+    /// The tiles of out that some panels make.
+    fn tiles(&self, finish: Finish, panels: Range<usize>) -> Range<usize> {
+        let per = finish.tiles_of(PANEL_TILES);
+        panels.start * per..self.columns.div_ceil(WIDTH).min(panels.end * per)
+    }
+
+    /// Panels that a thread takes at once, for so many rows.
+    fn grain(&self, rows: usize) -> usize {
+        if rows * self.outputs * self.inner <= ALONE_WORK_MAX { self.items } else { 1 }
     }
 }
 

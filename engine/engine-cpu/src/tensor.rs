@@ -42,10 +42,18 @@ pub struct Step {
     pub(crate) batch: ForwardBatch,
     /// For each token, where it stands.
     pub(crate) places: Vec<Place>,
+    /// For each rope.
+    turns: Vec<Turns>,
+}
+
+/// One rope's angles.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    pairs: usize,
     /// For each token, the cosine of each pair.
-    pub(crate) cosines: Vec<f32>,
+    cosines: Vec<f32>,
     /// For each token, the sine of each pair.
-    pub(crate) sines: Vec<f32>,
+    sines: Vec<f32>,
 }
 
 /// Where a token stands.
@@ -56,24 +64,42 @@ pub(crate) struct Place {
 }
 
 impl Step {
-    pub(crate) fn of(batch: &ForwardBatch, rope: &Rope) -> Step {
+    pub(crate) fn of(batch: &ForwardBatch, ropes: &[Rope]) -> Step {
         let places = batch.sequences().iter().enumerate().flat_map(|(sequence, share)| {
             let positions = (share.position as usize..).take(share.tokens.len());
             positions.map(move |position| Place { sequence, position })
         });
-        let turn = |position: u32, frequency: f32| {
-            // The angle is rounded to f32 as in the reference implementation; its cosine is then exact.
-            let angle = f64::from(position as f32 * frequency);
-            (angle.cos() as f32, angle.sin() as f32)
-        };
-        let turns = batch
-            .positions()
-            .flat_map(|position| rope.frequencies.iter().map(move |&frequency| turn(position, frequency)));
-        let (cosines, sines) = turns.unzip();
-        Step { places: places.collect(), cosines, sines, batch: batch.clone() }
+        let turns = ropes.iter().map(|rope| Turns::of(batch, rope));
+        Step { places: places.collect(), turns: turns.collect(), batch: batch.clone() }
+    }
+
+    /// One of the ropes' angles.
+    pub(crate) fn turns_of(&self, rope: usize) -> Result<&Turns, Error> {
+        self.turns.get(rope).ok_or_else(|| Error::BadBatch(format!("rope {rope} of {}", self.turns.len())))
     }
 
     pub(crate) fn table(&self, sequence: &ForwardSequence) -> &[u32] {
         &self.batch.blocks()[sequence.blocks.clone()]
+    }
+}
+
+impl Turns {
+    fn of(batch: &ForwardBatch, rope: &Rope) -> Turns {
+        let Rope { frequencies, magnitude } = rope;
+        let turn = |position: u32, frequency: f32| {
+            // The angle is rounded to f32 as in the reference implementation; its cosine is then exact.
+            let angle = f64::from(position as f32 * frequency);
+            (angle.cos() as f32 * magnitude, angle.sin() as f32 * magnitude)
+        };
+        let angles =
+            batch.positions().flat_map(|position| frequencies.iter().map(move |&frequency| turn(position, frequency)));
+        let (cosines, sines) = angles.unzip();
+        Turns { pairs: frequencies.len(), cosines, sines }
+    }
+
+    /// The cosines and the sines of one token's pairs.
+    pub(crate) fn of_token(&self, token: usize) -> (&[f32], &[f32]) {
+        let range = token * self.pairs..(token + 1) * self.pairs;
+        (&self.cosines[range.clone()], &self.sines[range])
     }
 }

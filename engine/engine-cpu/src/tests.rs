@@ -1,13 +1,16 @@
 //! The kernels against plain loops in f64, on every instruction set this machine has.
 
 mod attention;
+mod experts;
+mod groups;
 mod layers;
 mod product;
+mod rounded;
 
 use engine_backend::{DType, Shape, Source, SourcePart};
 use half::{bf16, f16};
 
-use crate::{CpuBackend, Isa, Tensor};
+use crate::{CpuBackend, CpuOptions, Isa, KvType, Tensor, Threads};
 
 /// Numbers about zero, the same on every run.
 fn numbers(seed: u64, count: usize) -> Vec<f32> {
@@ -39,6 +42,7 @@ fn stored(dtype: DType, numbers: &[f32]) -> (Vec<u8>, Vec<f32>) {
         DType::F32 => numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
         DType::F16 => numbers.iter().flat_map(|n| f16::from_f32(*n).to_le_bytes()).collect(),
         DType::Bf16 => numbers.iter().flat_map(|n| bf16::from_f32(*n).to_le_bytes()).collect(),
+        other => panic!("{other:?} is not written here"),
     };
     let back = SourcePart { dtype, bytes: &bytes }.read_f32().collect();
     (bytes, back)
@@ -48,8 +52,16 @@ fn source(dtype: DType, bytes: &[u8], shape: Shape) -> Source<'_> {
     Source { shape, parts: vec![SourcePart { dtype, bytes }] }
 }
 
+/// Exact ones, on every instruction set that this machine has.
 fn backends() -> Vec<CpuBackend> {
     Isa::available().into_iter().filter_map(CpuBackend::with_isa).collect()
+}
+
+/// The same with activations rounded, and keys and values kept so.
+fn fast(kv: KvType) -> Vec<CpuBackend> {
+    let options = |isa| CpuOptions { kv, ..CpuOptions::fast(isa) };
+    let with = |isa| CpuBackend::with(options(isa), Threads::of_process());
+    Isa::available().into_iter().filter_map(with).collect()
 }
 
 #[track_caller]

@@ -22,7 +22,6 @@ mod rope;
 mod synth;
 
 pub use config::{Architecture, ModelConfig, RopeScaling};
-pub use engine_backend::DType;
 pub use error::LoadError;
 pub use model::{LoadOptions, Logits, Model};
-pub use synth::{Preset, Synth, SynthError, Synthesised, synth};
+pub use synth::{PlainType, Preset, Synth, SynthError, Synthesised, synth};

@@ -1,6 +1,6 @@
 //! A Llama-shaped stack of layers: its parameters, and the order in which a backend applies them.
 
-use engine_backend::{Backend, Error, ForwardBatch, KvShape, Norm, Rope, Shape, Source};
+use engine_backend::{Attention, Backend, Error, ForwardBatch, Heads, KvShape, Norm, Rope, Shape, Source};
 
 use crate::checkpoint::Checkpoint;
 use crate::rope::rope;
@@ -13,7 +13,8 @@ pub(crate) struct Llama<B: Backend> {
     norm: B::Vector,
     /// None if the head is the embedding.
     head: Option<B::Matrix>,
-    rope: Rope,
+    ropes: [Rope; 1],
+    heads: Heads,
     epsilon: f32,
     cache: B::KvCache,
     room: Room<B>,
@@ -79,7 +80,8 @@ impl<B: Backend> Llama<B> {
             layers: layers?,
             norm: read.vector(&["model.norm.weight"], &[config.hidden])?,
             head,
-            rope: rope(config),
+            ropes: [rope(config)],
+            heads: config.heads,
             epsilon: config.norm_epsilon,
             cache: backend.kv_cache(cache).map_err(failed("allocate the KV cache"))?,
             room: Room::new(backend, config, options).map_err(failed("allocate activations"))?,
@@ -88,9 +90,9 @@ impl<B: Backend> Llama<B> {
 
     /// Runs a batch through all layers; `logits` receives a row for each sequence that wanted one.
     pub(crate) fn forward(&mut self, backend: &B, batch: &ForwardBatch, logits: &mut Vec<f32>) -> Result<(), Error> {
-        let Llama { embedding, layers, norm, head, rope, epsilon, cache, room } = self;
+        let Llama { embedding, layers, norm, head, ropes, heads, epsilon, cache, room } = self;
         let epsilon = *epsilon;
-        let step = backend.step(batch, rope, cache)?;
+        let step = backend.step(batch, ropes, cache)?;
         backend.embed(&step, embedding, &mut room.sum)?;
         for (index, layer) in layers.iter().enumerate() {
             let weight = &layer.attention_norm;
@@ -100,8 +102,9 @@ impl<B: Backend> Llama<B> {
                 _ => backend.add_rms_norm(first, &mut room.sum, &room.added, &mut room.normed)?,
             }
             layer.qkv.apply(backend, &room.normed, &mut room.qkv)?;
-            backend.rotate_and_store(&step, &mut room.qkv, cache, index)?;
-            backend.attend(&step, &room.qkv, cache, index, &mut room.attended)?;
+            let attention = Attention::plain(index, *heads);
+            backend.rotate_and_store(&step, &mut room.qkv, cache, &attention)?;
+            backend.attend(&step, &room.qkv, cache, &attention, &mut room.attended)?;
             layer.output.apply(backend, &room.attended, &mut room.added)?;
             let second = Norm { weight: &layer.mlp_norm, epsilon };
             backend.add_rms_norm(second, &mut room.sum, &room.added, &mut room.normed)?;

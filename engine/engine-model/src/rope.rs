@@ -13,7 +13,7 @@ pub(crate) fn rope(config: &ModelConfig) -> Rope {
         let plain = config.rope_theta.powf(-2.0 * pair as f64 / dim as f64);
         stretch(plain, config.rope_scaling) as f32
     };
-    Rope { frequencies: (0..dim / 2).map(frequency).collect() }
+    Rope { frequencies: (0..dim / 2).map(frequency).collect(), magnitude: 1.0 }
 }
 
 fn stretch(plain: f64, scaling: RopeScaling) -> f64 {

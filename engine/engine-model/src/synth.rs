@@ -10,7 +10,7 @@ mod weights;
 
 use std::path::PathBuf;
 
-use engine_backend::{DType, Heads};
+use engine_backend::Heads;
 
 use crate::{Architecture, RopeScaling};
 
@@ -81,6 +81,26 @@ struct Size {
     context: usize,
 }
 
+/// How a made-up checkpoint stores its weights: each number by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlainType {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an IEEE single.
+    Bf16,
+}
+
+impl PlainType {
+    const fn bytes(self) -> usize {
+        match self {
+            PlainType::F32 => 4,
+            PlainType::F16 | PlainType::Bf16 => 2,
+        }
+    }
+}
+
 /// What to write, and where.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Synth {
@@ -91,7 +111,7 @@ pub struct Synth {
     /// Another seed, other weights; the tokenizer is always the same.
     pub seed: u64,
     /// How weights are stored.
-    pub dtype: DType,
+    pub dtype: PlainType,
     /// Which layers.
     pub architecture: Architecture,
     /// How rotary frequencies are stretched.
@@ -109,7 +129,7 @@ impl Synth {
             out: out.into(),
             preset,
             seed: 0,
-            dtype: DType::Bf16,
+            dtype: PlainType::Bf16,
             architecture: Architecture::Llama,
             rope_scaling: RopeScaling::None,
             tied_embeddings: false,

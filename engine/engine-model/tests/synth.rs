@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use engine_backend::{DType, ForwardBatch, LogitsWanted};
+use engine_backend::{ForwardBatch, LogitsWanted};
 use engine_cpu::CpuBackend;
-use engine_model::{LoadOptions, Model, Preset, Synth, synth};
+use engine_model::{LoadOptions, Model, PlainType, Preset, Synth, synth};
 
 /// A directory's files after a synthesis.
 fn files(change: impl Fn(&mut Synth)) -> BTreeMap<String, Vec<u8>> {
@@ -43,7 +43,7 @@ fn another_seed_gives_other_weights_and_nothing_else() {
 
 #[test]
 fn numbers_do_not_change_from_release_to_release() {
-    let files = files(|wanted| wanted.dtype = DType::F32);
+    let files = files(|wanted| wanted.dtype = PlainType::F32);
     let tensors = safetensors::SafeTensors::deserialize(&files["model.safetensors"]).unwrap();
     let norm = tensors.tensor("model.norm.weight").unwrap();
     let first: Vec<f32> =
@@ -56,7 +56,7 @@ const NORM_BEGINS: [f32; 3] = [0.8634942, 0.9054582, 0.7928231];
 
 #[test]
 fn weights_are_about_normal() {
-    let files = files(|wanted| wanted.dtype = DType::F32);
+    let files = files(|wanted| wanted.dtype = PlainType::F32);
     let tensors = safetensors::SafeTensors::deserialize(&files["model.safetensors"]).unwrap();
     let embedding = tensors.tensor("model.embed_tokens.weight").unwrap();
     let numbers = embedding.data().as_chunks::<4>().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes)));

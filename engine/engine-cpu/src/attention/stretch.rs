@@ -11,7 +11,7 @@ use crate::cache::{KvType, Layer, Sides};
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::Avx512;
-use crate::lanes::{Lanes, Vectors, WIDTH, on};
+use crate::lanes::{Lanes, Vectors, WIDTH, on, tanh};
 #[cfg(target_arch = "x86_64")]
 use crate::meeting::PairsDotted;
 use crate::meeting::{MeetingIn, PairsRounded, Wide, meet};
@@ -31,7 +31,7 @@ pub(super) unsafe fn walk(
     let walk = Walk { attend, group, head, positions, stretch, sides };
     // SAFETY: the caller's promise.
     unsafe {
-        match attend.cache.layer(attend.layer) {
+        match attend.cache.layer(attend.attention.layer) {
             Layer::F32 { keys, values } => {
                 let blocks = AsTheyAre { keys, values, sides, kv: KvType::F32 };
                 on(attend.isa, Widened { walk, blocks, rows });
@@ -370,13 +370,13 @@ where
     /// Turns a row's scores into shares of its total so far, and scales what was summed before.
     #[inline(always)]
     unsafe fn softmax<L: Lanes>(&self, row: usize, scores: &mut [f32], shares: &mut [M::Factor], rows: &mut Rows) {
-        let scoring = self.walk.attend.scoring;
+        let attention = self.walk.attend.attention;
         let heads = self.walk.attend.cache.shape.heads;
         let position = self.walk.group.position + row / (heads.query / heads.kv);
         // SAFETY: all have whole registers of places.
         unsafe {
             let mut lanes = L::splat(f32::NEG_INFINITY);
-            self.scale::<L>(scores, scoring.scale, scoring.soft_cap);
+            self.scale::<L>(scores, attention.scale, attention.soft_cap);
             self.hide(scores, position);
             for at in (0..scores.len()).step_by(WIDTH) {
                 lanes = lanes.max(L::load(scores.as_ptr().add(at)));
@@ -433,7 +433,7 @@ where
     #[inline(always)]
     fn hide(&self, scores: &mut [f32], position: usize) {
         let block_tokens = self.walk.attend.cache.shape.block_tokens;
-        let first = self.walk.attend.scoring.window.map_or(0, |window| (position + 1).saturating_sub(window));
+        let first = self.walk.attend.attention.window.map_or(0, |window| (position + 1).saturating_sub(window));
         let end = self.start + self.blocks.len() * block_tokens;
         let filled = block_tokens == self.walk.sides.tokens;
         if filled && end <= position + 1 && first <= self.start {
@@ -510,15 +510,5 @@ where
                 }
             }
         }
-    }
-}
-
-/// 1 - 2 / (e^2x + 1).
-#[inline(always)]
-unsafe fn tanh<L: Lanes>(x: L) -> L {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let power = x.add(x).exp().add(L::splat(1.0));
-        L::splat(1.0).add(L::splat(-2.0).div(power))
     }
 }

@@ -138,7 +138,7 @@ impl Lanes for Avx512 {
 
 /// Two registers.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2(__m256, __m256);
+pub(crate) struct Avx2(pub(crate) __m256, pub(crate) __m256);
 
 impl Lanes for Avx2 {
     #[inline(always)]

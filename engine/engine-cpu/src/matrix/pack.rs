@@ -62,8 +62,13 @@ pub(super) fn pairs(source: &Source<'_>, threads: &Threads) -> Result<Aligned<bf
     let columns = columns.next_multiple_of(PAIRED_COLUMNS);
     tiles(rows, columns * WIDTH, threads, |row, tile: &mut [bf16]| {
         let at = row % WIDTH * 2;
-        let bytes = part_of_row(source, row).bytes;
+        let part = part_of_row(source, row);
         let (to, _) = tile.as_chunks_mut::<{ 2 * WIDTH }>();
+        if part.dtype != DType::Bf16 {
+            let numbers = part.read_f32().map(bf16::from_f32).enumerate();
+            return numbers.for_each(|(column, number)| to[column / 2][at + column % 2] = number);
+        }
+        let bytes = part.bytes;
         let (from, odd) = bytes.as_chunks::<4>();
         for (to, &[a, b, c, d]) in to.iter_mut().zip(from) {
             to[at] = bf16::from_le_bytes([a, b]);
@@ -96,13 +101,14 @@ fn tiles<E: Plain>(
 }
 
 /// One row of the joined parts.
-fn part_of_row<'a>(source: &Source<'a>, row: usize) -> SourcePart<'a> {
+pub(super) fn part_of_row<'a>(source: &Source<'a>, row: usize) -> SourcePart<'a> {
     let mut start = row * source.shape.columns;
-    for &SourcePart { dtype, bytes } in &source.parts {
-        let len = bytes.len() / dtype.bytes();
+    for part in &source.parts {
+        let len = part.len();
         if start < len {
-            let bytes = &bytes[start * dtype.bytes()..][..source.shape.columns * dtype.bytes()];
-            return SourcePart { dtype, bytes };
+            let (numbers, bytes) = part.dtype.block();
+            let bytes = &part.bytes[start / numbers * bytes..][..source.shape.columns / numbers * bytes];
+            return SourcePart { dtype: part.dtype, bytes };
         }
         start -= len;
     }

@@ -1,7 +1,9 @@
 //! What becomes of finished sums: stored, added to what is there, or joined as gate and up.
 
+use engine_backend::Gate;
+
 use super::walk::Call;
-use crate::lanes::{Lanes, WIDTH};
+use crate::lanes::{Lanes, WIDTH, tanh};
 
 /// Where sums go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,8 +12,8 @@ pub(crate) enum Finish {
     Store,
     /// `out += sums`.
     Add,
-    /// The first half of the outputs are gates, the second ups: `out = silu(gates) * ups`.
-    Gate,
+    /// The first half of the outputs are gates, the second ups: `out = act(gates) * ups`.
+    Gate(Gate),
 }
 
 impl Finish {
@@ -19,7 +21,7 @@ impl Finish {
     pub(super) const fn columns(self, outputs: usize) -> usize {
         match self {
             Finish::Store | Finish::Add => outputs,
-            Finish::Gate => outputs / 2,
+            Finish::Gate(_) => outputs / 2,
         }
     }
 
@@ -27,7 +29,7 @@ impl Finish {
     pub(super) const fn tiles_of(self, tiles: usize) -> usize {
         match self {
             Finish::Store | Finish::Add => tiles,
-            Finish::Gate => tiles / 2,
+            Finish::Gate(_) => tiles / 2,
         }
     }
 }
@@ -58,7 +60,8 @@ pub(super) unsafe fn finish_row<L: Lanes, W, F, const TILES: usize>(
             let finished = match call.finish {
                 Finish::Store => sums[t],
                 Finish::Add => sums[t].add(part(to, 0)),
-                Finish::Gate => silu(sums[t]).mul(sums[done + t]),
+                Finish::Gate(Gate::Silu) => silu(sums[t]).mul(sums[done + t]),
+                Finish::Gate(Gate::Gelu) => gelu(sums[t]).mul(sums[done + t]),
             };
             store(finished, to);
         }
@@ -73,6 +76,21 @@ pub(super) unsafe fn finish_row<L: Lanes, W, F, const TILES: usize>(
 pub(crate) unsafe fn silu<L: Lanes>(x: L) -> L {
     // SAFETY: the caller's promise.
     unsafe { x.div(L::splat(1.0).add(x.mul(L::splat(-1.0)).exp())) }
+}
+
+/// x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), as models with it were trained.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn gelu<L: Lanes>(x: L) -> L {
+    // √(2/π)
+    const SLOPE: f32 = 0.797_884_6;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let inner = x.add_product(x.mul(x).mul(x), L::splat(0.044_715)).mul(L::splat(SLOPE));
+        x.mul(L::splat(0.5)).mul(L::splat(1.0).add(tanh(inner)))
+    }
 }
 
 /// Sixteen numbers from `start` on, zeros where there are none.

@@ -35,8 +35,8 @@ impl<W, F> Call<'_, W, F> {
     pub(super) fn tiles_at<const T: usize>(&self, tile: usize) -> [usize; T] {
         let half = self.outputs / (2 * WIDTH);
         std::array::from_fn(|t| match self.finish {
-            Finish::Gate if t < T / 2 => tile + t,
-            Finish::Gate => half + tile + t - T / 2,
+            Finish::Gate(_) if t < T / 2 => tile + t,
+            Finish::Gate(_) => half + tile + t - T / 2,
             Finish::Store | Finish::Add => tile + t,
         })
     }

@@ -3,11 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use engine_backend::DType;
 use serde_json::{Value, json};
 
 use super::tokenizer::{END_OF_TEXT, END_OF_TURN};
-use super::{Size, Synth, SynthError};
+use super::{PlainType, Size, Synth, SynthError};
 use crate::{Architecture, RopeScaling};
 
 /// A file's name and content.
@@ -40,9 +39,9 @@ pub(super) fn config(wanted: &Synth, size: Size, vocab: usize) -> File {
         Architecture::Qwen2 => "qwen2",
     };
     let dtype = match wanted.dtype {
-        DType::F32 => "float32",
-        DType::F16 => "float16",
-        DType::Bf16 => "bfloat16",
+        PlainType::F32 => "float32",
+        PlainType::F16 => "float16",
+        PlainType::Bf16 => "bfloat16",
     };
     let mut value = json!({
         "architectures": [wanted.architecture.name()],

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use engine_backend::DType;
 use half::{bf16, f16};
 use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
@@ -13,7 +12,7 @@ use serde_json::json;
 
 use super::files::File;
 use super::tokenizer::BEGIN_TURN;
-use super::{Size, Synth, SynthError};
+use super::{PlainType, Size, Synth, SynthError};
 use crate::Architecture;
 
 /// Logits should differ by much more than rounding: greedy choices must not depend on the order of a sum.
@@ -25,7 +24,7 @@ const QUERY_KEY_GAIN: f32 = 1.5;
 pub(super) struct Tensor {
     name: String,
     shape: Vec<usize>,
-    dtype: DType,
+    dtype: PlainType,
     bytes: Vec<u8>,
 }
 
@@ -70,7 +69,7 @@ pub(super) fn tensors(wanted: &Synth, size: Size, vocab: usize) -> Vec<Tensor> {
 /// Draws tensors; each has a stream of its own, so that one more tensor changes no other.
 struct Draw {
     seed: u64,
-    dtype: DType,
+    dtype: PlainType,
     tensors: Vec<Tensor>,
 }
 
@@ -95,9 +94,9 @@ impl Draw {
         let count = shape.iter().product();
         let numbers = (0..count).map(|_| number(normal(&mut chance)));
         let bytes = match self.dtype {
-            DType::F32 => numbers.flat_map(f32::to_le_bytes).collect(),
-            DType::F16 => numbers.flat_map(|number| f16::from_f32(number).to_le_bytes()).collect(),
-            DType::Bf16 => numbers.flat_map(|number| bf16::from_f32(number).to_le_bytes()).collect(),
+            PlainType::F32 => numbers.flat_map(f32::to_le_bytes).collect(),
+            PlainType::F16 => numbers.flat_map(|number| f16::from_f32(number).to_le_bytes()).collect(),
+            PlainType::Bf16 => numbers.flat_map(|number| bf16::from_f32(number).to_le_bytes()).collect(),
         };
         self.tensors.push(Tensor { name, shape: shape.to_vec(), dtype: self.dtype, bytes });
     }
@@ -163,9 +162,9 @@ fn file(name: String, tensors: &[Tensor]) -> Result<File, SynthError> {
 impl View for &Tensor {
     fn dtype(&self) -> Dtype {
         match self.dtype {
-            DType::F32 => Dtype::F32,
-            DType::F16 => Dtype::F16,
-            DType::Bf16 => Dtype::BF16,
+            PlainType::F32 => Dtype::F32,
+            PlainType::F16 => Dtype::F16,
+            PlainType::Bf16 => Dtype::BF16,
         }
     }
 

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use engine_backend::DType;
-use engine_model::{Architecture, Preset, RopeScaling, Synth};
+use engine_model::{Architecture, PlainType, Preset, RopeScaling, Synth};
 
 /// A checkpoint by name.
 pub struct Case {
     /// `golden/NAME.json` holds what the reference says of it.
     pub name: &'static str,
-    dtype: DType,
+    dtype: PlainType,
     architecture: Architecture,
     rope_scaling: RopeScaling,
     tied_embeddings: bool,
@@ -33,7 +32,7 @@ impl Case {
 
 const PLAIN: Case = Case {
     name: "tiny-f32",
-    dtype: DType::F32,
+    dtype: PlainType::F32,
     architecture: Architecture::Llama,
     rope_scaling: RopeScaling::None,
     tied_embeddings: false,
@@ -47,10 +46,10 @@ const LLAMA3: RopeScaling =
 /// All of them have twice as many query heads as key heads.
 pub const CASES: [Case; 7] = [
     PLAIN,
-    Case { name: "tiny-bf16-sharded", dtype: DType::Bf16, shard_bytes_max: Some(100_000), ..PLAIN },
-    Case { name: "tiny-f16", dtype: DType::F16, ..PLAIN },
+    Case { name: "tiny-bf16-sharded", dtype: PlainType::Bf16, shard_bytes_max: Some(100_000), ..PLAIN },
+    Case { name: "tiny-f16", dtype: PlainType::F16, ..PLAIN },
     Case { name: "tiny-rope-llama3", rope_scaling: LLAMA3, ..PLAIN },
     Case { name: "tiny-rope-linear", rope_scaling: RopeScaling::Linear { factor: 4.0 }, ..PLAIN },
-    Case { name: "tiny-qwen2", architecture: Architecture::Qwen2, dtype: DType::Bf16, ..PLAIN },
+    Case { name: "tiny-qwen2", architecture: Architecture::Qwen2, dtype: PlainType::Bf16, ..PLAIN },
     Case { name: "tiny-tied", tied_embeddings: true, ..PLAIN },
 ];
