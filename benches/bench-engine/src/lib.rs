@@ -44,9 +44,9 @@ pub struct Args {
     /// Keep keys and values so
     #[arg(long, value_enum, default_value_t = Kv::Bf16)]
     kv: Kv,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    /// Write the rows here too, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 /// How keys and values are kept.
@@ -87,5 +87,11 @@ pub fn run(args: &Args) -> anyhow::Result<Report> {
             rows.extend(ours.of_floor(*case, &args.weights, Sample::best(&mine), bandwidth));
         }
     }
-    Ok(Report { backend: ours.backend_name(), peer: peer.map(|peer| peer.name), bandwidth_gb_s: bandwidth / 1e9, rows })
+    let (backend, peer) = (ours.backend_name(), peer.map(|peer| peer.name.clone()));
+    let report = Report { backend, peer, bandwidth_gb_s: bandwidth / 1e9, rows };
+    if let Some(file) = &args.json {
+        let text = serde_json::to_string_pretty(&report).context("write the rows as JSON")?;
+        std::fs::write(file, text + "\n").with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(report)
 }

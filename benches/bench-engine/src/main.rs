@@ -14,10 +14,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     let Cli { args } = Cli::parse();
-    let printed = bench_engine::run(&args).and_then(|report| {
-        Ok(if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_string() })
-    });
-    match printed {
+    match bench_engine::run(&args) {
         Ok(report) => {
             print!("{report}");
             ExitCode::SUCCESS

@@ -18,6 +18,8 @@ use crate::threads::{Shared, Threads};
 
 /// Tokens whose keys and values one thread stores at once.
 const STORE_TOKENS: usize = 16;
+/// Tokens whose rows one thread looks up at once.
+const EMBED_TOKENS: usize = 16;
 
 /// Runs models on this machine's processors.
 ///
@@ -138,8 +140,14 @@ impl Backend for CpuBackend {
         if let Some(token) = tokens.iter().find(|token| **token as usize >= table.shape.rows) {
             return Err(Error::BadBatch(format!("token {token} of {}", table.shape.rows)));
         }
-        let rows = out.with_rows(tokens.len())?.chunks_exact_mut(table.shape.columns);
-        tokens.iter().zip(rows).for_each(|(token, row)| table.row(*token as usize, row));
+        let columns = table.shape.columns;
+        let rows = Shared::of(out.with_rows(tokens.len())?);
+        self.threads.split(tokens.len(), EMBED_TOKENS, |range| {
+            for at in range {
+                // SAFETY: each row is one item, so one thread's.
+                table.row(tokens[at] as usize, unsafe { rows.part(at * columns..(at + 1) * columns) });
+            }
+        });
         Ok(())
     }
 
