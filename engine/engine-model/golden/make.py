@@ -65,4 +65,5 @@ def main(root):
         print(out.name, [entry["greedy"][:12] for entry in golden["prompts"]])
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])

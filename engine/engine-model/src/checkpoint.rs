@@ -1,15 +1,17 @@
 //! Finds tensors by name in a directory's safetensors files, mapped into memory: one file, or shards with an index.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use engine_backend::{DType, SourcePart};
+use engine_backend::DType;
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors};
 use serde_json::{Map, Value};
 
 use crate::LoadError;
+use crate::weights::Stored;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -51,7 +53,7 @@ impl Checkpoint {
     }
 
     /// The bytes of a tensor that must have this shape.
-    pub(crate) fn tensor(&self, name: &str, expected: &[usize]) -> Result<SourcePart<'_>, LoadError> {
+    pub(crate) fn tensor(&self, name: &str, expected: &[usize]) -> Result<Stored<'_>, LoadError> {
         let place = match &self.index {
             None => Ok(0),
             Some(index) => index.places.get(name).copied().ok_or(&index.path),
@@ -84,7 +86,8 @@ impl Checkpoint {
             }
         };
         let (from, to) = stored.data_offsets;
-        Ok(SourcePart { dtype, bytes: &shard.bytes[shard.start + from..shard.start + to] })
+        let bytes = Cow::Borrowed(&shard.bytes[shard.start + from..shard.start + to]);
+        Ok(Stored { dtype, bytes, path: &shard.path })
     }
 
     fn of_single(path: PathBuf) -> Result<Checkpoint, LoadError> {

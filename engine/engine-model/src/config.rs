@@ -1,56 +1,65 @@
-//! Reads config.json into a checked [`ModelConfig`]; whatever is wrong is named by file and field.
+//! What a model is, checked: read from config.json, or from GGUF's metadata under config.json's names.
 
 mod fields;
+mod rope;
 
 use std::path::Path;
 
-use engine_backend::Heads;
+use engine_backend::{Heads, Routing};
 
 use crate::LoadError;
-use fields::Fields;
+use crate::architectures::Architecture;
+pub(crate) use fields::Fields;
+use rope::rope;
+pub use rope::{RopeConfig, RopeScaling};
 
-/// Which family of layers a checkpoint holds.
+/// What sets a layer's attention apart from its neighbours'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// `LlamaForCausalLM`.
-    Llama,
-    /// `Qwen2ForCausalLM`: Llama with biases on query, key and value.
-    Qwen2,
+pub struct LayerAttention {
+    /// Which of [`ModelConfig::ropes`] turns its heads.
+    pub rope: usize,
+    /// How many tokens it sees, itself included; none: all.
+    pub window: Option<u32>,
 }
 
-impl Architecture {
-    const ALL: [Architecture; 2] = [Architecture::Llama, Architecture::Qwen2];
-
-    /// As config.json spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Architecture::Llama => "LlamaForCausalLM",
-            Architecture::Qwen2 => "Qwen2ForCausalLM",
-        }
-    }
+/// What the feed-forward's gate goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// x · sigmoid(x).
+    Silu,
+    /// x · Φ(x), approximated by tanh.
+    GeluTanh,
 }
 
-/// How rotary frequencies are stretched for contexts longer than the model was first trained on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RopeScaling {
-    /// Not at all.
-    None,
-    /// All by one factor.
-    Linear {
-        /// Positions are divided by it.
-        factor: f64,
-    },
-    /// Llama 3.1: slow turns by the factor, fast turns not, those between by a blend.
-    Llama3 {
-        /// Slow turns are slowed by it.
-        factor: f64,
-        /// Wavelengths above `context / this` are slow.
-        low_freq_factor: f64,
-        /// Wavelengths below `context / this` are fast.
-        high_freq_factor: f64,
-        /// The first training's context, in tokens.
-        original_context_tokens: u32,
-    },
+/// Where a layer's norms are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norms {
+    /// Before attention and before the feed-forward.
+    Before,
+    /// Before and after each.
+    BeforeAndAfter,
+}
+
+/// How query, key and value, and gate and up, are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projections {
+    /// Each as a tensor.
+    Apart,
+    /// Joined: `qkv_proj` and `gate_up_proj`.
+    Joined,
+}
+
+/// A mixture of experts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpertsConfig {
+    /// How many there are.
+    pub count: usize,
+    /// Width of each one's feed-forward.
+    pub intermediate: usize,
+    /// How they are chosen and weighed.
+    pub routing: Routing,
+    /// Layers that have an ordinary feed-forward instead.
+    pub dense_layers: Vec<usize>,
 }
 
 /// A checked config.json.
@@ -64,16 +73,34 @@ pub struct ModelConfig {
     pub hidden: usize,
     /// Width of the feed-forward layers.
     pub intermediate: usize,
-    /// How many layers.
-    pub layers: usize,
+    /// For each layer, how it attends.
+    pub layers: Vec<LayerAttention>,
     /// How attention is cut into heads.
     pub heads: Heads,
     /// Added to the mean square in norms.
     pub norm_epsilon: f32,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f64,
-    /// How they are stretched.
-    pub rope_scaling: RopeScaling,
+    /// Added to the factors of norms, which some models store less one.
+    pub norm_offset: f32,
+    /// Where norms are.
+    pub norms: Norms,
+    /// Whether each query head and key head is normed.
+    pub head_norms: bool,
+    /// The rotary embeddings that layers choose from.
+    pub ropes: Vec<RopeConfig>,
+    /// What attention's scores are multiplied by.
+    pub attention_scale: f32,
+    /// What attention's scores are kept under.
+    pub attention_soft_cap: Option<f32>,
+    /// What the gate goes through.
+    pub gate: Gate,
+    /// How projections are stored.
+    pub projections: Projections,
+    /// If feed-forwards are mixtures of experts.
+    pub experts: Option<ExpertsConfig>,
+    /// What embeddings are multiplied by.
+    pub embedding_scale: Option<f32>,
+    /// What logits are kept under.
+    pub logits_soft_cap: Option<f32>,
     /// Longest prompt plus output, in tokens.
     pub context_tokens_max: u32,
     /// Whether the head reuses the embedding.
@@ -93,46 +120,58 @@ pub struct ModelConfig {
 impl ModelConfig {
     /// Reads and checks a config.json.
     pub fn read(path: &Path) -> Result<ModelConfig, LoadError> {
-        let fields = Fields::read(path)?;
-        let architecture = architecture(&fields)?;
-        let heads = heads(&fields)?;
-        refuse_what_changes_the_numbers(&fields, architecture)?;
+        ModelConfig::of(&Fields::read(path)?)
+    }
+
+    pub(crate) fn of(fields: &Fields) -> Result<ModelConfig, LoadError> {
+        let architecture = Architecture::of(fields)?;
+        let heads = heads(fields)?;
         let attention_bias = fields.flag("attention_bias")?.unwrap_or(false);
-        let (qkv_bias, output_bias) = match architecture {
-            Architecture::Llama => (attention_bias, attention_bias),
-            Architecture::Qwen2 => (true, false),
-        };
-        let (rope_theta, rope_scaling) = rope(&fields)?;
-        Ok(ModelConfig {
+        let window = window(fields)?;
+        let layer = LayerAttention { rope: 0, window };
+        let mut config = ModelConfig {
             architecture,
             vocab: fields.count("vocab_size")?,
             hidden: fields.count("hidden_size")?,
             intermediate: fields.count("intermediate_size")?,
-            layers: fields.count("num_hidden_layers")?,
+            layers: vec![layer; layers(fields)?],
             heads,
             norm_epsilon: fields.positive("rms_norm_eps")? as f32,
-            rope_theta,
-            rope_scaling,
+            norm_offset: 0.0,
+            norms: Norms::Before,
+            head_norms: false,
+            ropes: vec![rope(fields, heads)?],
+            attention_scale: 1.0 / (heads.dim as f32).sqrt(),
+            attention_soft_cap: None,
+            gate: Gate::Silu,
+            projections: Projections::Apart,
+            experts: None,
+            embedding_scale: None,
+            logits_soft_cap: None,
             context_tokens_max: fields.count_u32("max_position_embeddings")?,
             tied_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
-            qkv_bias,
-            output_bias,
+            qkv_bias: attention_bias,
+            output_bias: attention_bias,
             mlp_bias: fields.flag("mlp_bias")?.unwrap_or(false),
             bos_token_id: fields.token_ids("bos_token_id")?.first().copied(),
             eos_token_ids: fields.token_ids("eos_token_id")?,
-        })
+        };
+        architecture.describe(fields, &mut config)?;
+        let gate = if config.gate == Gate::Silu { "silu" } else { "gelu_pytorch_tanh" };
+        check_gate(fields, gate)?;
+        Ok(config)
     }
 }
 
-fn architecture(fields: &Fields) -> Result<Architecture, LoadError> {
-    let found = fields.first_text("architectures")?;
-    Architecture::ALL.into_iter().find(|known| known.name() == found).ok_or_else(|| {
-        LoadError::ArchitectureUnsupported {
-            path: fields.path().to_owned(),
-            found,
-            supported: Architecture::ALL.map(Architecture::name).to_vec(),
-        }
-    })
+/// Layers beyond this would be a mistake in the file, and take memory before anything else is noticed.
+const LAYERS_MAX: usize = 1024;
+
+fn layers(fields: &Fields) -> Result<usize, LoadError> {
+    let field = "num_hidden_layers";
+    match fields.count(field)? {
+        layers if layers <= LAYERS_MAX => Ok(layers),
+        _ => Err(fields.wrong(field, format!("at most {LAYERS_MAX}"))),
+    }
 }
 
 fn heads(fields: &Fields) -> Result<Heads, LoadError> {
@@ -157,57 +196,47 @@ fn heads(fields: &Fields) -> Result<Heads, LoadError> {
     Ok(Heads { query, kv, dim })
 }
 
-/// A setting we would silently ignore must stop the load: it would change what the model says.
-fn refuse_what_changes_the_numbers(fields: &Fields, architecture: Architecture) -> Result<(), LoadError> {
-    if fields.text("hidden_act")?.is_some_and(|act| act != "silu") {
-        return Err(fields.wrong("hidden_act", "\"silu\"".to_owned()));
+/// The window of the layers that have one.
+fn window(fields: &Fields) -> Result<Option<u32>, LoadError> {
+    match fields.has("sliding_window") && fields.flag("use_sliding_window")? != Some(false) {
+        true => fields.count_u32("sliding_window").map(Some),
+        false => Ok(None),
     }
-    if fields.has("quantization_config") {
-        return Err(fields.wrong("quantization_config", "absent: quantised weights are not read".to_owned()));
+}
+
+/// Leaves the window to the layers that `layer_types` calls sliding, or else to those that `slides` names.
+pub(crate) fn slide(
+    fields: &Fields,
+    config: &mut ModelConfig,
+    slides: impl Fn(usize) -> bool,
+) -> Result<(), LoadError> {
+    let types = fields.texts("layer_types")?;
+    if types.as_ref().is_some_and(|types| types.len() != config.layers.len()) {
+        return Err(fields.wrong("layer_types", format!("a list of {}", config.layers.len())));
     }
-    if fields.has("partial_rotary_factor") && fields.positive("partial_rotary_factor")? != 1.0 {
-        return Err(fields.wrong("partial_rotary_factor", "1 or absent".to_owned()));
-    }
-    if architecture == Architecture::Qwen2 && fields.flag("use_sliding_window")? == Some(true) {
-        return Err(fields.wrong("use_sliding_window", "false".to_owned()));
+    for (index, layer) in config.layers.iter_mut().enumerate() {
+        let sliding = match types.as_ref().map(|types| types[index].as_str()) {
+            None => slides(index),
+            Some("sliding_attention") => true,
+            Some("full_attention") => false,
+            Some(_) => {
+                let expected = "a list of \"sliding_attention\" and \"full_attention\"";
+                return Err(fields.wrong("layer_types", expected.to_owned()));
+            }
+        };
+        if !sliding {
+            layer.window = None;
+        }
     }
     Ok(())
 }
 
-/// Older files have `rope_theta` and `rope_scaling`; newer ones put both into `rope_parameters`.
-fn rope(fields: &Fields) -> Result<(f64, RopeScaling), LoadError> {
-    let scaling = match fields.object("rope_parameters")? {
-        Some(parameters) => Some(parameters),
-        None => fields.object("rope_scaling")?,
-    };
-    let theta = match &scaling {
-        Some(parameters) if parameters.has("rope_theta") => parameters.positive("rope_theta")?,
-        _ if fields.has("rope_theta") => fields.positive("rope_theta")?,
-        _ => 10_000.0,
-    };
-    let Some(scaling) = scaling else {
-        return Ok((theta, RopeScaling::None));
-    };
-    let field = if scaling.has("rope_type") { "rope_type" } else { "type" };
-    let scaling = match scaling.text(field)?.as_deref() {
-        None | Some("default") => RopeScaling::None,
-        Some("linear") => RopeScaling::Linear { factor: scaling.positive("factor")? },
-        Some("llama3") => llama3(&scaling)?,
-        Some(_) => {
-            return Err(scaling.wrong(field, "\"default\", \"linear\" or \"llama3\"".to_owned()));
+/// A setting we would silently ignore must stop the load: it would change what the model says.
+fn check_gate(fields: &Fields, gate: &str) -> Result<(), LoadError> {
+    for field in ["hidden_act", "hidden_activation"] {
+        if fields.text(field)?.is_some_and(|act| act != gate) {
+            return Err(fields.wrong(field, format!("\"{gate}\"")));
         }
-    };
-    Ok((theta, scaling))
-}
-
-fn llama3(scaling: &Fields) -> Result<RopeScaling, LoadError> {
-    let factor = scaling.positive("factor")?;
-    let low_freq_factor = scaling.positive("low_freq_factor")?;
-    let high_freq_factor = scaling.positive("high_freq_factor")?;
-    if high_freq_factor <= low_freq_factor {
-        let expected = format!("above low_freq_factor ({low_freq_factor})");
-        return Err(scaling.wrong("high_freq_factor", expected));
     }
-    let original_context_tokens = scaling.count_u32("original_max_position_embeddings")?;
-    Ok(RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context_tokens })
+    Ok(())
 }

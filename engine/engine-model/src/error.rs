@@ -80,7 +80,7 @@ pub enum LoadError {
         expected: Vec<usize>,
     },
     /// A tensor's shape contradicts config.json.
-    #[error("{}: tensor {name} has shape {found:?}, config.json implies {expected:?}", path.display())]
+    #[error("{}: tensor {name} has shape {found:?}, the model's description implies {expected:?}", path.display())]
     TensorShape {
         /// The file it is in.
         path: PathBuf,
@@ -100,6 +100,22 @@ pub enum LoadError {
         name: String,
         /// Its type.
         found: String,
+    },
+    /// A tensor holds what is no number.
+    #[error("{}: tensor {name} holds a NaN or an infinity; the file is damaged or was converted wrongly", path.display())]
+    NotFinite {
+        /// The file it is in.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A GGUF file is truncated, or contradicts itself.
+    #[error("{} is not a GGUF file we can read: {reason}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
     },
     /// The device has no room for it, or failed.
     #[error("{what}: {source}")]

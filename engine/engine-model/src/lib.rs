@@ -1,4 +1,4 @@
-//! Llama-shaped models from Hugging Face checkpoints, run on any backend; and checkpoints made up from a seed.
+//! Decoder models from Hugging Face checkpoints and GGUF files, run on any backend; and checkpoints made up from a seed.
 //!
 //! ```no_run
 //! # fn run<B: engine_backend::Backend>(backend: B) -> Result<(), Box<dyn std::error::Error>> {
@@ -13,15 +13,23 @@
 //! # let _ = next; Ok(()) }
 //! ```
 
+mod model;
+
+mod architectures;
 mod checkpoint;
 mod config;
 mod error;
-mod llama;
-mod model;
+mod gguf;
+mod layers;
+mod parameters;
+mod reader;
 mod rope;
 mod synth;
+mod weights;
 
-pub use config::{Architecture, ModelConfig, RopeScaling};
+pub use architectures::Architecture;
+pub use config::{ExpertsConfig, Gate, LayerAttention, ModelConfig, Norms, Projections, RopeConfig, RopeScaling};
 pub use error::LoadError;
+pub use gguf::{Gguf, GgufText};
 pub use model::{LoadOptions, Logits, Model};
 pub use synth::{PlainType, Preset, Synth, SynthError, Synthesised, synth};

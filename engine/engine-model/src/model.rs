@@ -5,8 +5,10 @@ use std::path::Path;
 use engine_backend::{Backend, Error, ForwardBatch};
 
 use crate::checkpoint::Checkpoint;
-use crate::llama::Llama;
-use crate::{LoadError, ModelConfig};
+use crate::gguf::{Gguf, GgufWeights};
+use crate::layers::Layers;
+use crate::weights::Weights;
+use crate::{LoadError, ModelConfig, gguf};
 
 /// How much room to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,15 +34,25 @@ pub struct Model<B: Backend> {
     backend: B,
     config: ModelConfig,
     options: LoadOptions,
-    layers: Llama<B>,
+    layers: Layers<B>,
 }
 
 impl<B: Backend> Model<B> {
-    /// Loads config.json and the safetensors of a directory in Hugging Face layout.
-    pub fn load(backend: B, dir: &Path, options: &LoadOptions) -> Result<Model<B>, LoadError> {
-        let config = ModelConfig::read(&dir.join("config.json"))?;
-        let checkpoint = Checkpoint::open(dir)?;
-        let layers = Llama::load(&backend, &checkpoint, &config, options)?;
+    /// Loads a GGUF file, or config.json and the safetensors of a directory in Hugging Face layout.
+    pub fn load(backend: B, path: &Path, options: &LoadOptions) -> Result<Model<B>, LoadError> {
+        let (config, weights) = match Gguf::is_named_so(path) {
+            true => {
+                let file = Gguf::open(path)?;
+                let config = gguf::config(&file)?;
+                let weights = GgufWeights::new(file, &config);
+                (config, Weights::Gguf(weights))
+            }
+            false => {
+                let config = ModelConfig::read(&path.join("config.json"))?;
+                (config, Weights::Files(Checkpoint::open(path)?))
+            }
+        };
+        let layers = Layers::load(&backend, &weights, &config, options)?;
         Ok(Model { backend, config, options: *options, layers })
     }
 
@@ -64,7 +76,7 @@ impl<B: Backend> Model<B> {
         within("rows of logits", batch.logits_rows(), step_logits_max)?;
         let mut logits = Logits { vocab: self.config.vocab, values: Vec::new() };
         if !batch.tokens().is_empty() {
-            self.layers.forward(&self.backend, batch, &mut logits.values)?;
+            self.layers.forward(&self.backend, &self.config, batch, &mut logits.values)?;
         }
         Ok(logits)
     }

@@ -11,8 +11,9 @@ mod weights;
 use std::path::PathBuf;
 
 use engine_backend::Heads;
+use serde_json::{Map, Value};
 
-use crate::{Architecture, RopeScaling};
+use crate::{Architecture, LoadError};
 
 /// How big the model is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,7 +103,7 @@ impl PlainType {
 }
 
 /// What to write, and where.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synth {
     /// A directory: absent, empty, or holding nothing but an earlier run's files of the same names.
     pub out: PathBuf,
@@ -114,8 +115,8 @@ pub struct Synth {
     pub dtype: PlainType,
     /// Which layers.
     pub architecture: Architecture,
-    /// How rotary frequencies are stretched.
-    pub rope_scaling: RopeScaling,
+    /// Fields of config.json that are to be there too, or otherwise.
+    pub fields: Map<String, Value>,
     /// Whether the head reuses the embedding. Tied random embeddings make greedy decoding repeat one token.
     pub tied_embeddings: bool,
     /// Above this many bytes the weights are split into shards with an index.
@@ -131,7 +132,7 @@ impl Synth {
             seed: 0,
             dtype: PlainType::Bf16,
             architecture: Architecture::Llama,
-            rope_scaling: RopeScaling::None,
+            fields: Map::new(),
             tied_embeddings: false,
             shard_bytes_max: None,
         }
@@ -168,6 +169,9 @@ pub enum SynthError {
         /// Why.
         source: std::io::Error,
     },
+    /// The fields asked for make no model.
+    #[error(transparent)]
+    Config(#[from] LoadError),
     /// A library could not make its file.
     #[error("make {what}: {reason}")]
     Make {
@@ -182,12 +186,13 @@ pub enum SynthError {
 pub fn synth(wanted: &Synth) -> Result<Synthesised, SynthError> {
     let size = wanted.preset.size();
     let tokenizer = tokenizer::train(size.vocab_max)?;
-    let tensors = weights::tensors(wanted, size, tokenizer.vocab);
+    let config = files::config(wanted, size, tokenizer.vocab);
+    let tensors = weights::tensors(wanted, &config)?;
     let parameters = tensors.iter().map(weights::Tensor::len).sum();
     let mut files = weights::files(wanted, tensors)?;
     files.extend(tokenizer.files());
     files.push(files::generation_config());
-    files.push(files::config(wanted, size, tokenizer.vocab));
+    files.push(files::config_file(config));
     let files = files::write(&wanted.out, files)?;
     Ok(Synthesised { parameters, vocab: tokenizer.vocab, files })
 }

@@ -91,8 +91,7 @@ fn a_wrong_field_is_named_with_what_would_be_right() {
     check_config(|c| c["head_dim"] = json!(15), &["head_dim", "even"]);
     check_config(|c| c["hidden_act"] = json!("gelu"), &["hidden_act", "silu"]);
     check_config(|c| c["eos_token_id"] = json!([1, -2]), &["eos_token_id", "[1,-2]"]);
-    check_config(|c| c["quantization_config"] = json!({"bits": 4}), &["quantization_config"]);
-    check_config(|c| c["rope_scaling"] = json!({"rope_type": "yarn"}), &["rope_scaling.rope_type", "yarn"]);
+    check_config(|c| c["rope_scaling"] = json!({"rope_type": "spiral"}), &["rope_scaling.rope_type", "spiral"]);
     check_config(
         |c| c["rope_scaling"] = json!({"rope_type": "llama3", "factor": 8.0}),
         &["rope_scaling.low_freq_factor", "missing"],
@@ -106,7 +105,7 @@ fn a_wrong_field_is_named_with_what_would_be_right() {
         },
         &["rope_scaling.high_freq_factor", "above low_freq_factor"],
     );
-    check_config(|c| c["partial_rotary_factor"] = json!(0.5), &["partial_rotary_factor", "0.5"]);
+    check_config(|c| c["partial_rotary_factor"] = json!(0.7), &["partial_rotary_factor", "0.7"]);
 }
 
 #[test]

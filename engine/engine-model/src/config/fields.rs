@@ -1,5 +1,8 @@
 //! Takes typed values out of a JSON object, and names the field when it cannot.
+//!
+//! GGUF's metadata is read through the same object, under config.json's names; errors name GGUF's keys.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +17,8 @@ pub(crate) struct Fields {
     /// `rope_scaling.` inside that object, empty at the top.
     prefix: String,
     map: Map<String, Value>,
+    /// What the file itself calls a field, where that is not config.json's name.
+    spellings: HashMap<&'static str, String>,
 }
 
 impl Fields {
@@ -21,7 +26,11 @@ impl Fields {
         let text = fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
         let map = serde_json::from_slice(&text)
             .map_err(|error| LoadError::Json { path: path.to_owned(), reason: error.to_string() })?;
-        Ok(Fields { path: path.to_owned(), prefix: String::new(), map })
+        Ok(Fields::of(path, map, HashMap::new()))
+    }
+
+    pub(crate) fn of(path: &Path, map: Map<String, Value>, spellings: HashMap<&'static str, String>) -> Fields {
+        Fields { path: path.to_owned(), prefix: String::new(), map, spellings }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -35,7 +44,7 @@ impl Fields {
 
     pub(crate) fn wrong(&self, field: &str, expected: String) -> LoadError {
         let found = self.map.get(field).unwrap_or(&Value::Null).to_string();
-        LoadError::FieldWrong { path: self.path.clone(), field: format!("{}{field}", self.prefix), expected, found }
+        LoadError::FieldWrong { path: self.path.clone(), field: self.spelt(field), expected, found }
     }
 
     pub(crate) fn optional_count(&self, field: &str) -> Result<Option<usize>, LoadError> {
@@ -59,6 +68,10 @@ impl Fields {
         let value = self.get(field).ok_or_else(|| self.missing(field))?;
         let number = value.as_f64().filter(|number| *number > 0.0);
         number.ok_or_else(|| self.wrong(field, "a positive number".to_owned()))
+    }
+
+    pub(crate) fn optional_positive(&self, field: &str) -> Result<Option<f64>, LoadError> {
+        self.has(field).then(|| self.positive(field)).transpose()
     }
 
     pub(crate) fn flag(&self, field: &str) -> Result<Option<bool>, LoadError> {
@@ -104,7 +117,39 @@ impl Fields {
             return Ok(None);
         };
         let map = value.as_object().ok_or_else(|| self.wrong(field, "an object".to_owned()))?;
-        Ok(Some(Fields { path: self.path.clone(), prefix: format!("{}{field}.", self.prefix), map: map.clone() }))
+        let prefix = format!("{}{field}.", self.prefix);
+        Ok(Some(Fields { path: self.path.clone(), prefix, map: map.clone(), spellings: HashMap::new() }))
+    }
+
+    /// A list of strings.
+    pub(crate) fn texts(&self, field: &str) -> Result<Option<Vec<String>>, LoadError> {
+        let Some(value) = self.get(field) else {
+            return Ok(None);
+        };
+        let texts = value
+            .as_array()
+            .and_then(|list| list.iter().map(|text| text.as_str().map(str::to_owned)).collect::<Option<Vec<String>>>());
+        Ok(Some(texts.ok_or_else(|| self.wrong(field, "a list of strings".to_owned()))?))
+    }
+
+    /// A list of positive numbers.
+    pub(crate) fn positives(&self, field: &str) -> Result<Vec<f64>, LoadError> {
+        let value = self.get(field).ok_or_else(|| self.missing(field))?;
+        let numbers = value.as_array().and_then(|list| {
+            let numbers = list.iter().map(|number| number.as_f64().filter(|number| *number > 0.0));
+            numbers.collect::<Option<Vec<f64>>>()
+        });
+        numbers.ok_or_else(|| self.wrong(field, "a list of positive numbers".to_owned()))
+    }
+
+    /// A list of integers that are not negative; empty if absent.
+    pub(crate) fn indices(&self, field: &str) -> Result<Vec<usize>, LoadError> {
+        let Some(value) = self.get(field) else {
+            return Ok(Vec::new());
+        };
+        let index = |value: &Value| value.as_u64().and_then(|index| usize::try_from(index).ok());
+        let indices = value.as_array().and_then(|list| list.iter().map(index).collect::<Option<Vec<usize>>>());
+        indices.ok_or_else(|| self.wrong(field, "a list of integers".to_owned()))
     }
 
     fn get(&self, field: &str) -> Option<&Value> {
@@ -112,6 +157,13 @@ impl Fields {
     }
 
     fn missing(&self, field: &str) -> LoadError {
-        LoadError::FieldMissing { path: self.path.clone(), field: format!("{}{field}", self.prefix) }
+        LoadError::FieldMissing { path: self.path.clone(), field: self.spelt(field) }
+    }
+
+    fn spelt(&self, field: &str) -> String {
+        match self.spellings.get(field) {
+            Some(spelling) => spelling.clone(),
+            None => format!("{}{field}", self.prefix),
+        }
     }
 }

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::tokenizer::{END_OF_TEXT, END_OF_TURN};
 use super::{PlainType, Size, Synth, SynthError};
-use crate::{Architecture, RopeScaling};
+use crate::Architecture;
 
 /// A file's name and content.
 pub(super) struct File {
@@ -31,13 +31,9 @@ pub(super) fn generation_config() -> File {
     File::json("generation_config.json", &value)
 }
 
-/// The model's shape.
-pub(super) fn config(wanted: &Synth, size: Size, vocab: usize) -> File {
+/// The model's description, as config.json will hold it.
+pub(super) fn config(wanted: &Synth, size: Size, vocab: usize) -> Map<String, Value> {
     let Size { vocab_max: _, hidden, intermediate, layers, heads, context } = size;
-    let model_type = match wanted.architecture {
-        Architecture::Llama => "llama",
-        Architecture::Qwen2 => "qwen2",
-    };
     let dtype = match wanted.dtype {
         PlainType::F32 => "float32",
         PlainType::F16 => "float16",
@@ -45,7 +41,7 @@ pub(super) fn config(wanted: &Synth, size: Size, vocab: usize) -> File {
     };
     let mut value = json!({
         "architectures": [wanted.architecture.name()],
-        "model_type": model_type,
+        "model_type": wanted.architecture.model_type(),
         "vocab_size": vocab,
         "hidden_size": hidden,
         "intermediate_size": intermediate,
@@ -57,7 +53,7 @@ pub(super) fn config(wanted: &Synth, size: Size, vocab: usize) -> File {
         "max_position_embeddings": context,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
-        "rope_scaling": rope_scaling(wanted.rope_scaling),
+        "rope_scaling": null,
         "tie_word_embeddings": wanted.tied_embeddings,
         "bos_token_id": null,
         "eos_token_id": END_OF_TURN.id,
@@ -68,21 +64,19 @@ pub(super) fn config(wanted: &Synth, size: Size, vocab: usize) -> File {
         value["attention_bias"] = json!(false);
         value["mlp_bias"] = json!(false);
     }
-    File::json("config.json", &value)
+    let Value::Object(mut config) = value else { unreachable!("json! made an object") };
+    // A field that is asked to be null is left out: to some readers the two are not the same.
+    for (field, value) in &wanted.fields {
+        match value {
+            Value::Null => _ = config.shift_remove(field),
+            value => _ = config.insert(field.clone(), value.clone()),
+        }
+    }
+    config
 }
 
-fn rope_scaling(scaling: RopeScaling) -> Value {
-    match scaling {
-        RopeScaling::None => Value::Null,
-        RopeScaling::Linear { factor } => json!({ "rope_type": "linear", "factor": factor }),
-        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context_tokens } => json!({
-            "rope_type": "llama3",
-            "factor": factor,
-            "low_freq_factor": low_freq_factor,
-            "high_freq_factor": high_freq_factor,
-            "original_max_position_embeddings": original_context_tokens,
-        }),
-    }
+pub(super) fn config_file(config: Map<String, Value>) -> File {
+    File::json("config.json", &Value::Object(config))
 }
 
 /// Writes the files in order.

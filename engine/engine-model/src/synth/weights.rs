@@ -1,6 +1,7 @@
 //! The tensors' names, shapes and seeded numbers, and the safetensors files they are written to.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use half::{bf16, f16};
@@ -8,12 +9,14 @@ use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use safetensors::tensor::{Dtype, View, serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::files::File;
 use super::tokenizer::BEGIN_TURN;
-use super::{PlainType, Size, Synth, SynthError};
-use crate::Architecture;
+use super::{PlainType, Synth, SynthError};
+use crate::config::Fields;
+use crate::parameters::{Parameters, Stack};
+use crate::{LoadError, ModelConfig};
 
 /// Logits should differ by much more than rounding: greedy choices must not depend on the order of a sum.
 const HEAD_GAIN: f32 = 3.0;
@@ -34,63 +37,74 @@ impl Tensor {
     }
 }
 
-/// All tensors of a model.
-pub(super) fn tensors(wanted: &Synth, size: Size, vocab: usize) -> Vec<Tensor> {
-    let Size { vocab_max: _, hidden, intermediate, layers, heads, context: _ } = size;
-    let mut draw = Draw { seed: wanted.seed, dtype: wanted.dtype, tensors: Vec::new() };
-    draw.matrix("model.embed_tokens.weight", [vocab, hidden], (hidden as f32).sqrt());
-    for layer in 0..layers {
-        let name = |part: &str| format!("model.layers.{layer}.{part}");
-        draw.norm(name("input_layernorm.weight"), hidden);
-        let (query, kv) = (heads.query_columns(), heads.kv_columns());
-        for (part, rows, gain) in [("q", query, QUERY_KEY_GAIN), ("k", kv, QUERY_KEY_GAIN), ("v", kv, 1.0)] {
-            draw.matrix(name(&format!("self_attn.{part}_proj.weight")), [rows, hidden], gain);
-            if wanted.architecture == Architecture::Qwen2 {
-                draw.bias(name(&format!("self_attn.{part}_proj.bias")), rows);
-            }
-        }
-        draw.matrix(name("self_attn.o_proj.weight"), [hidden, query], 1.0);
-        draw.norm(name("post_attention_layernorm.weight"), hidden);
-        draw.matrix(name("mlp.gate_proj.weight"), [intermediate, hidden], 1.0);
-        draw.matrix(name("mlp.up_proj.weight"), [intermediate, hidden], 1.0);
-        draw.matrix(name("mlp.down_proj.weight"), [hidden, intermediate], 1.0);
-    }
-    draw.norm("model.norm.weight", hidden);
-    if !wanted.tied_embeddings {
-        draw.matrix("lm_head.weight", [vocab, hidden], HEAD_GAIN);
-        // A chat message never begins inside an answer.
-        let row = hidden * wanted.dtype.bytes();
-        let head = draw.tensors.last_mut().expect("drawn above");
-        head.bytes[BEGIN_TURN.id as usize * row..][..row].fill(0);
-    }
-    draw.tensors
+/// All tensors of the model that a config.json describes.
+pub(super) fn tensors(wanted: &Synth, config: &Map<String, Value>) -> Result<Vec<Tensor>, SynthError> {
+    let path = wanted.out.join("config.json");
+    let config = ModelConfig::of(&Fields::of(&path, config.clone(), HashMap::new()))?;
+    let draw = Draw { seed: wanted.seed, dtype: wanted.dtype, config: &config, tensors: RefCell::default() };
+    Stack::take(&draw, &config)?;
+    Ok(draw.tensors.into_inner())
 }
 
-/// Draws tensors; each has a stream of its own, so that one more tensor changes no other.
-struct Draw {
+/// Draws each tensor that the model asks for. Each has a random stream of its own, so that one more changes no other.
+struct Draw<'a> {
     seed: u64,
     dtype: PlainType,
-    tensors: Vec<Tensor>,
+    config: &'a ModelConfig,
+    tensors: RefCell<Vec<Tensor>>,
 }
 
-impl Draw {
+impl Parameters for Draw<'_> {
+    type Matrix = ();
+    type Vector = ();
+
     /// Numbers about zero, such that inputs of size one give outputs of size `gain`.
-    fn matrix(&mut self, name: impl Into<String>, shape: [usize; 2], gain: f32) {
-        let deviation = gain / (shape[1] as f32).sqrt();
-        self.tensor(name.into(), &shape, |normal| deviation * normal);
+    fn matrix(&self, names: &[String], rows: &[usize], columns: usize) -> Result<(), LoadError> {
+        for (name, rows) in names.iter().zip(rows) {
+            let deviation = self.gain(name) / (columns as f32).sqrt();
+            self.tensor(name, &[*rows, columns], |normal| deviation * normal);
+            if name == "lm_head.weight" {
+                self.silence(BEGIN_TURN.id as usize);
+            }
+        }
+        Ok(())
     }
 
-    fn norm(&mut self, name: impl Into<String>, columns: usize) {
-        self.tensor(name.into(), &[columns], |normal| 1.0 + 0.1 * normal);
+    /// A bias.
+    fn vector(&self, names: &[String], lengths: &[usize]) -> Result<(), LoadError> {
+        names.iter().zip(lengths).for_each(|(name, length)| self.tensor(name, &[*length], |normal| 0.5 * normal));
+        Ok(())
     }
 
-    fn bias(&mut self, name: impl Into<String>, columns: usize) {
-        self.tensor(name.into(), &[columns], |normal| 0.5 * normal);
+    fn norm(&self, name: String, columns: usize) -> Result<(), LoadError> {
+        let whole = 1.0 - self.config.norm_offset;
+        self.tensor(&name, &[columns], |normal| whole + 0.1 * normal);
+        Ok(())
+    }
+}
+
+impl Draw<'_> {
+    fn gain(&self, name: &str) -> f32 {
+        let part = name.rsplit('.').nth(1).unwrap_or(name);
+        match part {
+            "embed_tokens" => (self.config.hidden as f32).sqrt() / self.config.embedding_scale.unwrap_or(1.0),
+            "lm_head" => HEAD_GAIN,
+            "q_proj" | "k_proj" | "qkv_proj" => QUERY_KEY_GAIN,
+            _ => 1.0,
+        }
     }
 
-    fn tensor(&mut self, name: String, shape: &[usize], number: impl Fn(f32) -> f32) {
+    /// A chat message never begins inside an answer.
+    fn silence(&self, token: usize) {
+        let row = self.config.hidden * self.dtype.bytes();
+        let mut tensors = self.tensors.borrow_mut();
+        let head = tensors.last_mut().expect("drawn just now");
+        head.bytes[token * row..][..row].fill(0);
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize], number: impl Fn(f32) -> f32) {
         let mut chance = ChaCha8Rng::seed_from_u64(self.seed);
-        chance.set_stream(stream(&name));
+        chance.set_stream(stream(name));
         let count = shape.iter().product();
         let numbers = (0..count).map(|_| number(normal(&mut chance)));
         let bytes = match self.dtype {
@@ -98,7 +112,8 @@ impl Draw {
             PlainType::F16 => numbers.flat_map(|number| f16::from_f32(number).to_le_bytes()).collect(),
             PlainType::Bf16 => numbers.flat_map(|number| bf16::from_f32(number).to_le_bytes()).collect(),
         };
-        self.tensors.push(Tensor { name, shape: shape.to_vec(), dtype: self.dtype, bytes });
+        let tensor = Tensor { name: name.to_owned(), shape: shape.to_vec(), dtype: self.dtype, bytes };
+        self.tensors.borrow_mut().push(tensor);
     }
 }
 
