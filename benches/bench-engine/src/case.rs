@@ -74,9 +74,9 @@ impl FromStr for Case {
         let parts: Vec<&str> = text.split(':').collect();
         let case = match parts.as_slice() {
             ["prefill", tokens] => number(tokens).map(|tokens| Case::Prefill { tokens }),
-            ["decode", batch, context] => number(batch)
-                .zip(number(context))
-                .map(|(batch, context)| Case::Decode { batch, context }),
+            ["decode", batch, context] => {
+                number(batch).zip(number(context)).map(|(batch, context)| Case::Decode { batch, context })
+            }
             _ => None,
         };
         case.ok_or_else(|| format!("{text:?} is not a case: write prefill:512 or decode:8:128"))

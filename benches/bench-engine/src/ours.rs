@@ -127,4 +127,3 @@ fn weights_bytes(path: &Path) -> usize {
     let files = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     files.filter(|file| file.extension().is_some_and(|end| end == "safetensors")).map(|file| len(&file)).sum()
 }
-

@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use engine_backend::{Attention, Backend, DType, ForwardBatch, Heads, KvShape, LogitsWanted, Rope, Shape, Source, SourcePart};
+use engine_backend::{
+    Attention, Backend, DType, ForwardBatch, Heads, KvShape, LogitsWanted, Rope, Shape, Source, SourcePart,
+};
 use engine_cpu::{CpuBackend, CpuOptions, Isa, KvType, Threads};
 
 fn best(rounds: usize, mut work: impl FnMut()) -> f64 {
@@ -33,7 +35,11 @@ fn product(backend: &CpuBackend, dtype: DType, rows: usize, outputs: usize, inne
     let mut out = backend.tensor(Shape { rows, columns: outputs }).unwrap();
     let s = best(if rows > 64 { 6 } else { 30 }, || backend.linear(&x, &weight, None, &mut out).unwrap());
     let gflops = 2.0 * (rows * outputs * inner) as f64 / s / 1e9;
-    println!("  {dtype:?} {rows} x {inner} -> {outputs}: {:.3} ms, {gflops:.0} GFLOP/s, {:.1} GB/s", s * 1e3, bytes.len() as f64 / s / 1e9);
+    println!(
+        "  {dtype:?} {rows} x {inner} -> {outputs}: {:.3} ms, {gflops:.0} GFLOP/s, {:.1} GB/s",
+        s * 1e3,
+        bytes.len() as f64 / s / 1e9
+    );
 }
 
 fn attention(backend: &CpuBackend, tokens: usize, position: usize) {
@@ -46,7 +52,8 @@ fn attention(backend: &CpuBackend, tokens: usize, position: usize) {
     let step = backend.step(&batch, &ropes, &cache).unwrap();
     let bytes = vec![1u8; heads.qkv_columns() * 2];
     let shape = Shape { rows: 1, columns: heads.qkv_columns() };
-    let weight = backend.matrix(&Source { shape, parts: vec![SourcePart { dtype: DType::Bf16, bytes: &bytes }] }).unwrap();
+    let weight =
+        backend.matrix(&Source { shape, parts: vec![SourcePart { dtype: DType::Bf16, bytes: &bytes }] }).unwrap();
     let mut qkv = backend.tensor(Shape { rows: tokens, columns: heads.qkv_columns() }).unwrap();
     backend.embed(&step, &weight, &mut qkv).unwrap();
     let mut out = backend.tensor(Shape { rows: tokens, columns: heads.query_columns() }).unwrap();
@@ -64,7 +71,9 @@ fn main() {
         }
         println!("{isa:?}");
         let backend = CpuBackend::with(CpuOptions::fast(isa), Threads::of_process()).unwrap();
-        for (rows, outputs, inner) in [(512, 9728, 896), (512, 896, 4864), (1, 151_936, 896), (8, 151_936, 896), (1, 9728, 896)] {
+        for (rows, outputs, inner) in
+            [(512, 9728, 896), (512, 896, 4864), (1, 151_936, 896), (8, 151_936, 896), (1, 9728, 896)]
+        {
             product(&backend, DType::Bf16, rows, outputs, inner);
         }
         for dtype in [DType::Q8_0, DType::Q4_0] {

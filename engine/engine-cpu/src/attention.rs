@@ -5,6 +5,7 @@
 //! goes along ("online"): sums so far are scaled when a greater score turns up. A row goes through the same stretches
 //! and sums whether its token comes in a prompt's chunk or alone, and what it must not see adds nothing.
 
+mod blocks;
 mod row;
 mod stretch;
 
@@ -14,8 +15,8 @@ use engine_backend::{Attention, Heads};
 
 use crate::cache::Cache;
 use crate::isa::Isa;
-use crate::threads::{Shared, Threads};
 use crate::tensor::Step;
+use crate::threads::{Shared, Threads};
 use row::Rows;
 
 /// Rows that one thread carries through the context at once.
@@ -178,7 +179,7 @@ impl Group {
     }
 }
 
-/// One head's keys and values of a block, in a layer that has them in bf16 or f32.
+/// A place's part of a layer's numbers.
 fn of_block<T>(numbers: &[T], place: usize, len: usize) -> &[T] {
     &numbers[place * len..(place + 1) * len]
 }

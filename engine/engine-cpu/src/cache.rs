@@ -220,7 +220,8 @@ impl Writer {
 /// The factor that gives numbers back, and how they become whole numbers. What is not a number makes the factor none
 /// either, so that it is not lost.
 fn narrowing(numbers: &[f32]) -> (f32, impl Fn(f32) -> i8) {
-    let greatest = numbers.iter().fold(0.0f32, |greatest, number| if number.abs() <= greatest { greatest } else { number.abs() });
+    let greatest =
+        numbers.iter().fold(0.0f32, |greatest, number| if number.abs() <= greatest { greatest } else { number.abs() });
     let factor = greatest / 127.0;
     let inverse = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
     (factor, move |number: f32| (number * inverse).round_ties_even() as i8)

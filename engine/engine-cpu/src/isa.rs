@@ -28,8 +28,7 @@ impl Isa {
                 && is_x86_feature_detected!("avx512bf16")
                 && is_x86_feature_detected!("avx512vnni")
                 && is_x86_feature_detected!("avx512bw");
-            let each =
-                [(Isa::Amx, bf16 && amx()), (Isa::Avx512Bf16, bf16), (Isa::Avx512, avx512), (Isa::Avx2, avx2)];
+            let each = [(Isa::Amx, bf16 && amx()), (Isa::Avx512Bf16, bf16), (Isa::Avx512, avx512), (Isa::Avx2, avx2)];
             found.extend(each.into_iter().filter(|(_, there)| *there).map(|(isa, _)| isa));
         }
         found.push(Isa::Portable);

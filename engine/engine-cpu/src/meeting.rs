@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 use half::bf16;
 
 use crate::aligned::Plain;
-use crate::lanes::{Element, Lanes, widen_pair};
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::Avx512;
+use crate::lanes::{Element, Lanes, widen_pair};
 use crate::matrix::PAIRED_COLUMNS;
 
 /// A kind of stored numbers with a kind of activations.

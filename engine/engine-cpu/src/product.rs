@@ -24,8 +24,8 @@ use crate::matrix::{Groups, Matrix, Tiles};
 use crate::meeting::{PairsExact, PairsRounded, Wide};
 use crate::threads::{Shared, Threads};
 
-pub(crate) use finish::{Finish, gelu, silu};
 use dispatch::Walked;
+pub(crate) use finish::{Finish, gelu, silu};
 use walk::{Call, PANEL_TILES};
 
 /// Multiplications that one thread does as fast as two would, handing over included.

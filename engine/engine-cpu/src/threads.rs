@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use lane::{JobSlot, Lane};
 pub(crate) use lane::Shared;
+use lane::{JobSlot, Lane};
 
 /// Rounds of looking for work between two looks at the clock.
 const SPINS: u32 = 128;

@@ -69,7 +69,8 @@ impl Groups {
     pub(super) fn of(source: &Source<'_>, threads: &Threads) -> Result<Groups, Error> {
         let Shape { rows, columns } = source.shape;
         let (tiles, count) = (rows.div_ceil(WIDTH), columns / GROUP);
-        let four = |part: &SourcePart<'_>| matches!(part.dtype, DType::Q4_0 | DType::Q4_1 | DType::Q4K | DType::Int4 { .. });
+        let four =
+            |part: &SourcePart<'_>| matches!(part.dtype, DType::Q4_0 | DType::Q4_1 | DType::Q4K | DType::Int4 { .. });
         let width = if source.parts.iter().all(four) { Width::Four } else { Width::Eight };
         let zero = source.parts.first().and_then(|first| zero_of(first.dtype));
         let zero = zero.filter(|_| source.parts.iter().all(|part| part.dtype == source.parts[0].dtype));

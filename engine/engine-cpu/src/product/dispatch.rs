@@ -6,9 +6,9 @@ use half::bf16;
 
 use super::walk::{Call, walk};
 use crate::isa::Isa;
-use crate::lanes::{Element, Portable};
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
+use crate::lanes::{Element, Portable};
 #[cfg(target_arch = "x86_64")]
 use crate::meeting::PairsDotted;
 use crate::meeting::{Meeting, MeetingIn, PairsExact, PairsRounded, Wide};

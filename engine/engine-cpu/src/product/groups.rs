@@ -11,9 +11,9 @@ use super::finish::finish_row;
 use super::walk::{Call, PANEL_TILES};
 use crate::aligned::Aligned;
 use crate::isa::Isa;
-use crate::lanes::{Lanes, Portable, WIDTH};
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
+use crate::lanes::{Lanes, Portable, WIDTH};
 use crate::matrix::{GROUP, Groups, QUAD, Width, Zero};
 use crate::threads::{Shared, Threads};
 

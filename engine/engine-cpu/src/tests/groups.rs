@@ -100,10 +100,8 @@ fn the_instructions_agree_on_whole_numbers() {
 fn parts_of_different_formats_are_joined() {
     let columns = 256;
     let (first, second) = (blocks(DType::Q4K, 1, 20 * columns), blocks(DType::Q8_0, 2, 7 * columns));
-    let parts = vec![
-        SourcePart { dtype: DType::Q4K, bytes: &first },
-        SourcePart { dtype: DType::Q8_0, bytes: &second },
-    ];
+    let parts =
+        vec![SourcePart { dtype: DType::Q4K, bytes: &first }, SourcePart { dtype: DType::Q8_0, bytes: &second }];
     let expected: Vec<f32> = parts.iter().flat_map(|part| part.read_f32()).collect();
     let source = Source { shape: Shape { rows: 27, columns }, parts };
     for backend in fast(KvType::Bf16) {

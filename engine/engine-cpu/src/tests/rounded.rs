@@ -70,7 +70,8 @@ fn sums_are_added_to_what_is_there() {
         backend.linear(&x, &matrix, Some(&bias), &mut product).unwrap();
         let mut sum = tensor(outputs, before.clone());
         backend.linear_add(&x, &matrix, Some(&bias), &mut sum).unwrap();
-        let expected: Vec<f32> = product.numbers.iter().zip(&before).map(|(product, before)| product + before).collect();
+        let expected: Vec<f32> =
+            product.numbers.iter().zip(&before).map(|(product, before)| product + before).collect();
         assert_eq!(sum.numbers, expected);
     }
 }
@@ -106,7 +107,8 @@ fn what_is_not_a_number_stays_so() {
         let (matrix, _) = matrix(&backend, 20, 64);
         let mut out = output(3, 20);
         backend.linear(&tensor(64, x.clone()), &matrix, None, &mut out).unwrap();
-        let nans: Vec<bool> = out.numbers.chunks_exact(20).map(|row| row.iter().all(|number| number.is_nan())).collect();
+        let nans: Vec<bool> =
+            out.numbers.chunks_exact(20).map(|row| row.iter().all(|number| number.is_nan())).collect();
         assert_eq!(nans, [false, true, false]);
     }
 }
