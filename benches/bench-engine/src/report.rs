@@ -25,6 +25,8 @@ pub struct Row {
     pub met: Option<bool>,
     /// The ratio of processor time instead of the clock's: what is left to compare on a busy machine.
     pub ratio_cpu: Option<f64>,
+    /// Processor time of one of our steps, all threads together.
+    pub cpu_ms: Option<f64>,
     /// How far apart our samples are: (most − least) / least.
     pub spread: Option<f64>,
     /// The share of all processors that other processes took meanwhile.
@@ -35,7 +37,7 @@ impl Row {
     fn of(case: String, ours: f64, unit: &'static str) -> Row {
         let none = (None, None, None, None);
         let (peer, ratio, target, ratio_cpu) = none;
-        Row { case, ours, unit, peer, ratio, target, met: None, ratio_cpu, spread: None, others: None }
+        Row { case, ours, unit, peer, ratio, target, met: None, ratio_cpu, cpu_ms: None, spread: None, others: None }
     }
 
     /// A figure that must be at most the target.
@@ -78,6 +80,7 @@ pub(crate) fn rows(case: Case, weights: &str, mine: &[Sample], theirs: &[Sample]
     let (best, most) = (Sample::best(mine), mine.iter().map(|sample| sample.wall_s).fold(0.0, f64::max));
     let mut row = Row::of(format!("{case}, {weights}"), rate(best.wall_s), "tokens/s");
     row.spread = Some(most / best.wall_s - 1.0);
+    row.cpu_ms = Some(best.cpu_s * 1e3);
     row.others = Some(others);
     if !theirs.is_empty() {
         let peer = Sample::best(theirs);
@@ -98,7 +101,7 @@ impl Display for Report {
             writeln!(f, "peer: {peer}")?;
         }
         writeln!(f, "memory reads: {:.1} GB/s", self.bandwidth_gb_s)?;
-        let head = ["case", "ours", "peer", "ratio", "by CPU", "target", "met", "spread", "others"];
+        let head = ["case", "ours", "peer", "ratio", "by CPU", "CPU ms", "target", "met", "spread", "others"];
         let mut lines = vec![head.map(str::to_owned)];
         lines.extend(self.rows.iter().map(Row::cells));
         let widths: Vec<usize> =
@@ -115,7 +118,7 @@ impl Display for Report {
 }
 
 impl Row {
-    fn cells(&self) -> [String; 9] {
+    fn cells(&self) -> [String; 10] {
         let number = |number: Option<f64>| number.map_or_else(String::new, |number| format!("{number:.2}"));
         let share = |share: Option<f64>| share.map_or_else(String::new, |share| format!("{:.0} %", share * 100.0));
         let met = self.met.map_or("", |met| if met { "yes" } else { "no" });
@@ -126,6 +129,7 @@ impl Row {
             number(self.peer),
             number(self.ratio),
             number(self.ratio_cpu),
+            number(self.cpu_ms),
             number(self.target),
             met.to_owned(),
             share(self.spread),

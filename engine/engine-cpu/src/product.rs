@@ -8,6 +8,8 @@ mod finish;
 mod groups;
 #[cfg(target_arch = "x86_64")]
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod tile_groups;
 mod walk;
 
 use std::ops::Range;
@@ -121,7 +123,7 @@ impl Multiplier {
             }
             Tiles::Groups(weights) => {
                 let mut rounded = self.in_groups.lock().unwrap_or_else(PoisonError::into_inner);
-                rounded.fill(x, inner, threads);
+                rounded.fill(self.isa, x, inner, threads);
                 self.run_groups(product, weights, &rounded, threads);
             }
         }

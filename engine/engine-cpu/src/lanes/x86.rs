@@ -10,6 +10,18 @@ use super::Lanes;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(pub(crate) __m512);
 
+impl Avx512 {
+    /// Whole numbers, made f32.
+    ///
+    /// # Safety
+    /// As for [`Lanes`].
+    #[inline(always)]
+    pub(crate) unsafe fn load_whole(from: *const i32) -> Avx512 {
+        // SAFETY: the caller's promise.
+        Avx512(unsafe { _mm512_cvtepi32_ps(_mm512_loadu_si512(from.cast())) })
+    }
+}
+
 impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn splat(number: f32) -> Avx512 {

@@ -8,12 +8,14 @@ use std::ops::Range;
 use half::f16;
 
 use super::finish::finish_row;
+#[cfg(target_arch = "x86_64")]
+use super::tile_groups;
 use super::walk::{Call, PANEL_TILES};
 use crate::aligned::Aligned;
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
-use crate::lanes::{Lanes, Portable, WIDTH};
+use crate::lanes::{Lanes, Portable, Vectors, WIDTH, on};
 use crate::matrix::{GROUP, Groups, QUAD, Width, Zero};
 use crate::threads::{Shared, Threads};
 
@@ -32,38 +34,75 @@ pub(super) struct Rounded {
 
 impl Rounded {
     /// Rounds rows of so many columns, a multiple of a group.
-    pub(super) fn fill(&mut self, x: &[f32], columns: usize, threads: &Threads) {
+    pub(super) fn fill(&mut self, isa: Isa, x: &[f32], columns: usize, threads: &Threads) {
         self.numbers.resize(x.len(), 0);
         self.factors.resize(x.len() / GROUP, 0.0);
         self.sums.resize(x.len() / GROUP, 0);
         let to = (Shared::of(&mut self.numbers), Shared::of(&mut self.factors), Shared::of(&mut self.sums));
         let groups = columns / GROUP;
-        threads.split(x.len() / columns, (1 << 14) / columns.max(1), |range| {
-            for group in range.start * groups..range.end * groups {
-                let from = &x[group * GROUP..][..GROUP];
-                // SAFETY: a row's groups are one item, so one thread's.
-                unsafe {
-                    let numbers = to.0.part(group * GROUP..(group + 1) * GROUP);
-                    (*to.1.at(group), *to.2.at(group)) = round(from, numbers);
-                }
+        threads.split(x.len() / columns, (ROUND_NUMBERS / columns).max(1), |range| {
+            let (numbers, places) =
+                (range.start * columns..range.end * columns, range.start * groups..range.end * groups);
+            // SAFETY: rows are items, so one thread's; `isa` was detected.
+            unsafe {
+                let (factors, sums) = (to.1.part(places.clone()), to.2.part(places));
+                on(isa, Round { from: &x[numbers.clone()], to: to.0.part(numbers), factors, sums });
             }
         });
     }
+
+    pub(super) fn numbers(&self) -> &[i8] {
+        &self.numbers
+    }
+
+    /// A group's factor, and the sum of its numbers.
+    ///
+    /// # Safety
+    /// There are so many groups.
+    #[inline(always)]
+    pub(super) unsafe fn factor(&self, group: usize) -> (f32, i32) {
+        // SAFETY: the caller's promise.
+        unsafe { (*self.factors.get_unchecked(group), *self.sums.get_unchecked(group)) }
+    }
 }
 
-/// The factor that gives a group back, and the sum of its numbers. What is not a number makes the factor none either.
-fn round(from: &[f32], to: &mut [i8]) -> (f32, i32) {
-    let greatest = from.iter().fold(0.0f32, |greatest, x| if x.abs() <= greatest { greatest } else { x.abs() });
-    let inverse = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
-    let mut sum = 0;
-    for (to, x) in to.iter_mut().zip(from) {
-        // Adding this makes the nearest whole number of what is small, in the lowest bits.
-        const SHIFT: f32 = 12_582_912.0;
-        let number = (x * inverse + SHIFT).to_bits() as u8 as i8;
-        *to = number;
-        sum += i32::from(number);
+/// Numbers that one thread rounds at once.
+const ROUND_NUMBERS: usize = 1 << 14;
+
+/// Some groups, each with the factor that gives it back and the sum of its numbers.
+struct Round<'a> {
+    from: &'a [f32],
+    to: &'a mut [i8],
+    factors: &'a mut [f32],
+    sums: &'a mut [i32],
+}
+
+impl Vectors for Round<'_> {
+    type Outcome = ();
+
+    #[inline(always)]
+    unsafe fn with<L: Lanes>(self) {
+        let groups = self.from.as_chunks::<GROUP>().0.iter().zip(self.to.as_chunks_mut::<GROUP>().0);
+        for ((from, to), (factor, sum)) in groups.zip(self.factors.iter_mut().zip(self.sums)) {
+            // SAFETY: a group is two registers; the caller has the instructions.
+            unsafe {
+                let (a, b) = (L::load(from.as_ptr()), L::load(from.as_ptr().add(WIDTH)));
+                let (minus, zero) = (L::splat(-1.0), L::splat(0.0));
+                let greatest = a.max(a.mul(minus)).max(b.max(b.mul(minus))).greatest();
+                // Zero, unless there is something that is not a finite number: then the factor must not be one either.
+                let none = a.mul(zero).add(b.mul(zero)).sum();
+                let inverse = L::splat(if greatest > 0.0 { 127.0 / greatest } else { 0.0 });
+                // Adding this makes the nearest whole number of what is small, in the lowest bits.
+                let shift = L::splat(12_582_912.0);
+                let mut shifted = [0.0f32; GROUP];
+                shift.add_product(a, inverse).store(shifted.as_mut_ptr());
+                shift.add_product(b, inverse).store(shifted.as_mut_ptr().add(WIDTH));
+                to.iter_mut().zip(shifted).for_each(|(to, shifted)| *to = shifted.to_bits() as u8 as i8);
+                *factor = greatest / 127.0 + none;
+                *sum = to.iter().map(|number| i32::from(*number)).sum();
+            }
+        }
     }
-    (greatest / 127.0, sum)
 }
 
 /// The operands besides a [`Call`]'s.
@@ -83,6 +122,13 @@ pub(super) unsafe fn walk(isa: Isa, call: &Call<'_, u8, i8>, operands: Operands<
     // SAFETY: the caller's promise.
     unsafe {
         match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx if call.rows >= tile_groups::ROWS => {
+                let whole = call.rows / tile_groups::ROWS * tile_groups::ROWS;
+                tile_groups::walk(call, operands, tiles.clone());
+                let rest = Operands { first_row: operands.first_row + whole, ..operands };
+                avx512_vnni(&call.rows_from(whole), rest, tiles);
+            }
             #[cfg(target_arch = "x86_64")]
             Isa::Amx | Isa::Avx512Bf16 => avx512_vnni(call, operands, tiles),
             #[cfg(target_arch = "x86_64")]
@@ -204,7 +250,7 @@ unsafe fn sums<L: Lanes, W: Whole<L>, const ROWS: usize, const TILES: usize, con
                 }
                 for r in 0..ROWS {
                     let at = (x_row + r) * groups + group;
-                    let (factor, x_sum) = (*x.factors.as_ptr().add(at), *x.sums.as_ptr().add(at));
+                    let (factor, x_sum) = x.factor(at);
                     let x = x.numbers.as_ptr().add(at * GROUP);
                     let mut sum = W::begin(zero * x_sum);
                     for (q, quad) in quads.iter().enumerate() {

@@ -13,7 +13,7 @@ use crate::lanes::{Avx512, Lanes, WIDTH};
 use crate::matrix::PAIRED_COLUMNS;
 
 /// Bytes in a row of a tile.
-const ROW_BYTES: usize = 64;
+pub(super) const ROW_BYTES: usize = 64;
 /// Bytes of weights that a step takes of each tile.
 const STEP_BYTES: usize = WIDTH * ROW_BYTES;
 
@@ -37,7 +37,7 @@ pub(super) unsafe fn walk(call: &Operands<'_>, tiles: Range<usize>) {
         let whole = call.rows / (2 * WIDTH) * (2 * WIDTH);
         let rest = call.rows - whole;
         if whole > 0 {
-            configure(WIDTH);
+            configure(WIDTH, ROW_BYTES, WIDTH);
             let mut tile = tiles.start;
             while tile < tiles.end {
                 let pair = tiles.end - tile >= 2 / per;
@@ -52,7 +52,7 @@ pub(super) unsafe fn walk(call: &Operands<'_>, tiles: Range<usize>) {
         }
         for row in (whole..whole + rest).step_by(WIDTH) {
             let rows = WIDTH.min(call.rows - row);
-            configure(rows);
+            configure(rows, ROW_BYTES, WIDTH);
             let mut tile = tiles.start;
             while tile < tiles.end {
                 let left = (tiles.end - tile) * per;
@@ -68,7 +68,7 @@ pub(super) unsafe fn walk(call: &Operands<'_>, tiles: Range<usize>) {
                 };
             }
         }
-        asm!("tilerelease", options(nostack, nomem));
+        release();
     }
 }
 
@@ -82,14 +82,27 @@ struct Config {
     rows: [u8; 16],
 }
 
-/// Sums (0–3) and rows of x (4, 5) with so many rows, weights (6, 7) with sixteen.
-unsafe fn configure(rows: usize) {
+/// Sums (0–3) and x (4, 5) have so many rows, x's of so many bytes; weights (6, 7) have rows of their own.
+///
+/// # Safety
+/// The processor has AMX and the process may use it; [`release`] follows on this thread.
+pub(super) unsafe fn configure(rows: usize, x_bytes: usize, weight_rows: usize) {
     let mut config = Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
     config.row_bytes[..8].fill(ROW_BYTES as u16);
+    config.row_bytes[4..6].fill(x_bytes as u16);
     config.rows[..6].fill(rows as u8);
-    config.rows[6..8].fill(WIDTH as u8);
+    config.rows[6..8].fill(weight_rows as u8);
     // SAFETY: the caller's promise; the configuration is one that the processor takes.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &config, options(nostack, readonly)) }
+}
+
+/// Gives the tiles back, so that nobody has to save them.
+///
+/// # Safety
+/// As for [`configure`].
+pub(super) unsafe fn release() {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("tilerelease", options(nostack, nomem)) }
 }
 
 /// Thirty-two rows by two tiles.
@@ -134,23 +147,54 @@ unsafe fn square(call: &Operands<'_>, row: usize, tile: usize, sums: &mut Sums) 
     }
 }
 
+/// Asks for a step of one tile's weights, two steps ahead: with few rows they come straight from memory. Beyond the
+/// end a prefetch does nothing.
+macro_rules! ahead {
+    ($from:literal) => {
+        concat!(
+            ahead!($from, "2048"),
+            ahead!($from, "2112"),
+            ahead!($from, "2176"),
+            ahead!($from, "2240"),
+            ahead!($from, "2304"),
+            ahead!($from, "2368"),
+            ahead!($from, "2432"),
+            ahead!($from, "2496"),
+            ahead!($from, "2560"),
+            ahead!($from, "2624"),
+            ahead!($from, "2688"),
+            ahead!($from, "2752"),
+            ahead!($from, "2816"),
+            ahead!($from, "2880"),
+            ahead!($from, "2944"),
+            ahead!($from, "3008"),
+        )
+    };
+    ($from:literal, $bytes:literal) => {
+        concat!("prefetcht0 [{", $from, "} + ", $bytes, "]\n")
+    };
+}
+
 /// Up to sixteen rows by four tiles.
 #[target_feature(enable = "avx512f,avx2,fma,f16c")]
 unsafe fn four(call: &Operands<'_>, row: usize, rows: usize, tile: usize, sums: &mut Sums) {
-    // SAFETY: as above. Weights are fetched two steps ahead: with few rows they come straight from memory, and beyond
-    // the end a prefetch does nothing.
+    // SAFETY: as above.
     unsafe {
         let [w0, w1, w2, w3] = weights::<4>(call, tile);
         asm!(
             "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
             "2:",
             "tileloadd tmm4, [{a} + {stride}*1]",
+            ahead!("b0"),
             "tileloadd tmm6, [{b0} + {line}*1]",
             "tdpbf16ps tmm0, tmm4, tmm6",
+            ahead!("b1"),
             "tileloadd tmm7, [{b1} + {line}*1]",
             "tdpbf16ps tmm1, tmm4, tmm7",
+            ahead!("b2"),
             "tileloadd tmm6, [{b2} + {line}*1]",
             "tdpbf16ps tmm2, tmm4, tmm6",
+            ahead!("b3"),
             "tileloadd tmm7, [{b3} + {line}*1]",
             "tdpbf16ps tmm3, tmm4, tmm7",
             "add {a}, 64", "add {b0}, 1024", "add {b1}, 1024", "add {b2}, 1024", "add {b3}, 1024",
@@ -223,8 +267,11 @@ unsafe fn single(call: &Operands<'_>, row: usize, weights: *const bf16, sums: &m
 }
 
 /// One row of some tiles of sums.
+///
+/// # Safety
+/// The caller has the instructions.
 #[inline(always)]
-unsafe fn load<const T: usize>(sums: &[[[f32; WIDTH]; WIDTH]], row: usize) -> [Avx512; T] {
+pub(super) unsafe fn load<const T: usize>(sums: &[[[f32; WIDTH]; WIDTH]], row: usize) -> [Avx512; T] {
     // SAFETY: sixteen numbers each; the caller has the instructions.
     unsafe {
         let mut lanes = [Avx512::splat(0.0); T];

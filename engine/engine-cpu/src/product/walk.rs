@@ -30,6 +30,13 @@ pub(super) struct Call<'a, W, F> {
 }
 
 impl<W, F> Call<'_, W, F> {
+    /// The same without the first rows, for weights that find x's rows themselves.
+    pub(super) fn rows_from(&self, first: usize) -> Self {
+        // SAFETY: the rows that are left are inside `out`.
+        let out = unsafe { self.out.from(first * self.columns) };
+        Call { out, rows: self.rows - first, ..*self }
+    }
+
     /// The weights' tiles that T sums belong to: neighbours, or gates and then their ups.
     #[inline(always)]
     pub(super) fn tiles_at<const T: usize>(&self, tile: usize) -> [usize; T] {

@@ -40,7 +40,7 @@ fn blocks(dtype: DType, seed: u64, numbers_wanted: usize) -> Vec<u8> {
 
 #[test]
 fn every_format_is_read_as_it_says_and_multiplied() {
-    let (rows, columns, outputs) = (11, 512, 53);
+    let (rows, columns, outputs) = (57, 512, 53);
     let x = numbers(3, rows * columns);
     for dtype in FORMATS {
         let bytes = blocks(dtype, 5, outputs * columns);
@@ -62,11 +62,11 @@ fn every_format_is_read_as_it_says_and_multiplied() {
             let error = f64::from(largest) * 0.003;
             let last: Vec<f64> = weight[(outputs - 1) * columns..].iter().copied().map(f64::from).collect();
             close(&row, &last, error);
-            let mut out = output(rows, columns.min(outputs));
+            let mut out = output(rows, outputs);
             backend.linear(&tensor(columns, x.clone()), &matrix, None, &mut out).unwrap();
             // Activations are off by at most 1/254 each, at random.
             close(&out.numbers, &expected, f64::from(largest) * 0.02 * (columns as f64).sqrt());
-            for picked in [0, 4, 10] {
+            for picked in [0, 17, 33, 48, 56] {
                 let mut alone = output(1, outputs);
                 let x = tensor(columns, x[picked * columns..][..columns].to_vec());
                 backend.linear(&x, &matrix, None, &mut alone).unwrap();
@@ -111,5 +111,22 @@ fn parts_of_different_formats_are_joined() {
             matrix.row(at, &mut row);
             close(&row, &expected.iter().copied().map(f64::from).collect::<Vec<_>>(), 0.02);
         }
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_so() {
+    let bytes = blocks(DType::Q4_0, 1, 20 * 64);
+    let parts = vec![SourcePart { dtype: DType::Q4_0, bytes: &bytes }];
+    let source = Source { shape: Shape { rows: 20, columns: 64 }, parts };
+    let mut x = numbers(2, 3 * 64);
+    x[70] = f32::NAN;
+    for backend in fast(KvType::Bf16) {
+        let matrix = backend.matrix(&source).unwrap();
+        let mut out = output(3, 20);
+        backend.linear(&tensor(64, x.clone()), &matrix, None, &mut out).unwrap();
+        let rows = out.numbers.chunks_exact(20);
+        let nans: Vec<bool> = rows.map(|row| row.iter().all(|number| number.is_nan())).collect();
+        assert_eq!(nans, [false, true, false]);
     }
 }
