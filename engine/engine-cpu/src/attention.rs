@@ -8,6 +8,10 @@
 mod blocks;
 mod row;
 mod stretch;
+#[cfg(target_arch = "x86_64")]
+mod tile;
+#[cfg(target_arch = "x86_64")]
+mod tiled;
 
 use std::ops::Range;
 

@@ -28,6 +28,8 @@ use crate::threads::{Shared, Threads};
 
 use dispatch::Walked;
 pub(crate) use finish::{Finish, gelu, silu};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use tile::{configure_each as configure_tiles, release as release_tiles};
 use walk::{Call, PANEL_TILES};
 
 /// Multiplications that one thread does as fast as two would, handing over included.

@@ -1,6 +1,7 @@
 //! What is known of some rows after a part of the context: the greatest score, the sum of shares, the sums of values.
 
 use crate::cache::Cache;
+use crate::lanes::WIDTH;
 
 /// Some rows' sums.
 #[derive(Debug)]
@@ -18,7 +19,9 @@ pub(super) struct Rows {
 impl Rows {
     pub(super) fn new(rows: usize, cache: &Cache) -> Rows {
         let dim = cache.sides().dim;
-        Rows { greatest: vec![f32::NEG_INFINITY; rows], total: vec![0.0; rows], sums: vec![0.0; rows * dim], dim }
+        // Whole tiles of rows.
+        let sums = vec![0.0; rows.next_multiple_of(WIDTH) * dim];
+        Rows { greatest: vec![f32::NEG_INFINITY; rows], total: vec![0.0; rows], sums, dim }
     }
 
     pub(super) fn clear(&mut self) {

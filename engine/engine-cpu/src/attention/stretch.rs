@@ -6,6 +6,8 @@ use half::bf16;
 
 use super::blocks::{AsTheyAre, Block, Blocks, Expanded, Factor};
 use super::row::Rows;
+#[cfg(target_arch = "x86_64")]
+use super::tile;
 use super::{Attend, Group};
 use crate::cache::{KvType, Layer, Sides};
 use crate::isa::Isa;
@@ -28,7 +30,7 @@ pub(super) unsafe fn walk(
     rows: &mut Rows,
 ) {
     let sides = attend.cache.sides();
-    let walk = Walk { attend, group, head, positions, stretch, sides };
+    let walk = Walk { attend, group, head, positions, stretch, sides, products: Products::Lanes };
     // SAFETY: the caller's promise.
     unsafe {
         match attend.cache.layer(attend.attention.layer) {
@@ -48,13 +50,22 @@ pub(super) unsafe fn walk(
     }
 }
 
-struct Walk<'a> {
-    attend: &'a Attend<'a>,
+pub(super) struct Walk<'a> {
+    pub(super) attend: &'a Attend<'a>,
     group: &'a Group,
     head: usize,
     positions: Range<usize>,
     stretch: usize,
-    sides: Sides,
+    pub(super) sides: Sides,
+    products: Products,
+}
+
+/// What products are made with. The same for every batch: it depends on the cache alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Products {
+    Lanes,
+    #[cfg(target_arch = "x86_64")]
+    Tiles,
 }
 
 /// # Safety
@@ -63,6 +74,12 @@ unsafe fn in_pairs(isa: Isa, walk: Walk<'_>, blocks: impl Blocks<Number = bf16>,
     // SAFETY: the caller's promise.
     unsafe {
         match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx if tile::fits(walk.attend.cache.shape) => {
+                tile::begin();
+                dotted(Walk { products: Products::Tiles, ..walk }, blocks, rows);
+                tile::end();
+            }
             #[cfg(target_arch = "x86_64")]
             Isa::Amx | Isa::Avx512Bf16 => dotted(walk, blocks, rows),
             _ => on(isa, Paired { walk, blocks, rows }),
@@ -111,13 +128,13 @@ impl Vectors for Widened<'_> {
 }
 
 /// A stretch at work.
-struct Stretch<'a, M: crate::meeting::Meeting> {
-    walk: &'a Walk<'a>,
-    blocks: Vec<Block<'a, M::Weight>>,
+pub(super) struct Stretch<'a, M: crate::meeting::Meeting> {
+    pub(super) walk: &'a Walk<'a>,
+    pub(super) blocks: Vec<Block<'a, M::Weight>>,
     /// The position of the first token.
     start: usize,
     /// Places for scores in a row: whole registers of each block.
-    columns: usize,
+    pub(super) columns: usize,
 }
 
 #[inline(always)]
@@ -136,8 +153,10 @@ unsafe fn run<L: Lanes, M: MeetingIn<L>, const ROWS: usize>(
     let queries = queries::<M::Factor>(walk, count);
     let query_len = shape.heads.dim.next_multiple_of(2);
     let most = in_stretch * walk.sides.tokens;
-    let mut scores = vec![0.0f32; count * most];
-    let mut shares = vec![M::Factor::ZERO; count * most];
+    // Whole tiles of rows, here as in queries.
+    let places = count.next_multiple_of(WIDTH) * most;
+    let mut scores = vec![0.0f32; places];
+    let mut shares = vec![M::Factor::ZERO; places];
     let mut room = source.room(in_stretch);
     let one = room.len() / in_stretch;
     for start in walk.positions.clone().step_by(walk.stretch) {
@@ -151,13 +170,21 @@ unsafe fn run<L: Lanes, M: MeetingIn<L>, const ROWS: usize>(
         let stretch = Stretch::<M> { walk, blocks: blocks.collect(), start, columns: used.len() * walk.sides.tokens };
         // SAFETY: scores and shares have room for `columns` in each row; the rest is the caller's promise.
         unsafe {
-            stretch.score::<L, ROWS>((&queries, query_len), &mut scores, count);
+            match walk.products {
+                Products::Lanes => stretch.score::<L, ROWS>((&queries, query_len), &mut scores, count),
+                #[cfg(target_arch = "x86_64")]
+                Products::Tiles => stretch.score_tiles(&queries, &mut scores, count),
+            }
             for row in 0..count {
                 let at = row * stretch.columns;
                 let (scores, shares) = (&mut scores[at..][..stretch.columns], &mut shares[at..][..stretch.columns]);
                 stretch.softmax::<L>(row, scores, shares, rows);
             }
-            stretch.gather::<L, ROWS>(&shares, end, rows);
+            match walk.products {
+                Products::Lanes => stretch.gather::<L, ROWS>(&shares, end, rows),
+                #[cfg(target_arch = "x86_64")]
+                Products::Tiles => stretch.gather_tiles(&shares, rows),
+            }
         }
     }
 }
@@ -166,8 +193,8 @@ unsafe fn run<L: Lanes, M: MeetingIn<L>, const ROWS: usize>(
 fn queries<F: Factor>(walk: &Walk<'_>, rows: usize) -> Vec<F> {
     let heads = walk.attend.cache.shape.heads;
     let (members, len) = (heads.query / heads.kv, heads.dim.next_multiple_of(2));
-    let mut queries = vec![F::ZERO; rows * len];
-    for (row, to) in queries.chunks_exact_mut(len).enumerate() {
+    let mut queries = vec![F::ZERO; rows.next_multiple_of(WIDTH) * len];
+    for (row, to) in queries.chunks_exact_mut(len).enumerate().take(rows) {
         let (token, member) = (walk.group.tokens.start + row / members, row % members);
         let from = token * heads.qkv_columns() + (walk.head * members + member) * heads.dim;
         let from = &walk.attend.qkv[from..from + heads.dim];

@@ -59,6 +59,16 @@ pub(crate) enum Zero {
     Minima(Aligned<f16>),
 }
 
+impl Zero {
+    /// What is taken from every number: nothing where minima say it.
+    pub(crate) fn number(&self) -> u8 {
+        match self {
+            Zero::At(zero) => *zero,
+            Zero::Minima(_) => 0,
+        }
+    }
+}
+
 /// Whether a matrix of such parts can be kept in groups.
 pub(super) fn holds(source: &Source<'_>) -> bool {
     let kept = |part: &SourcePart<'_>| !matches!(part.dtype, DType::F32 | DType::F16 | DType::Bf16 | DType::Q6K);

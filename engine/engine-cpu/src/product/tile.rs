@@ -85,13 +85,22 @@ struct Config {
 /// Sums (0–3) and x (4, 5) have so many rows, x's of so many bytes; weights (6, 7) have rows of their own.
 ///
 /// # Safety
-/// The processor has AMX and the process may use it; [`release`] follows on this thread.
+/// As for [`configure_each`].
 pub(super) unsafe fn configure(rows: usize, x_bytes: usize, weight_rows: usize) {
+    let (rows, weight_rows, x_bytes, bytes) = (rows as u8, weight_rows as u8, x_bytes as u16, ROW_BYTES as u16);
+    let rows = [rows, rows, rows, rows, rows, rows, weight_rows, weight_rows];
+    // SAFETY: the caller's promise.
+    unsafe { configure_each(rows, [bytes, bytes, bytes, bytes, x_bytes, x_bytes, bytes, bytes]) }
+}
+
+/// Says how many rows each tile has, and how many bytes a row.
+///
+/// # Safety
+/// The processor has AMX and the process may use it; [`release`] follows on this thread.
+pub(crate) unsafe fn configure_each(rows: [u8; 8], row_bytes: [u16; 8]) {
     let mut config = Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
-    config.row_bytes[..8].fill(ROW_BYTES as u16);
-    config.row_bytes[4..6].fill(x_bytes as u16);
-    config.rows[..6].fill(rows as u8);
-    config.rows[6..8].fill(weight_rows as u8);
+    config.row_bytes[..8].copy_from_slice(&row_bytes);
+    config.rows[..8].copy_from_slice(&rows);
     // SAFETY: the caller's promise; the configuration is one that the processor takes.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &config, options(nostack, readonly)) }
 }
@@ -100,7 +109,7 @@ pub(super) unsafe fn configure(rows: usize, x_bytes: usize, weight_rows: usize) 
 ///
 /// # Safety
 /// As for [`configure`].
-pub(super) unsafe fn release() {
+pub(crate) unsafe fn release() {
     // SAFETY: the caller's promise.
     unsafe { asm!("tilerelease", options(nostack, nomem)) }
 }

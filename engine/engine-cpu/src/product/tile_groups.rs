@@ -4,6 +4,9 @@
 //! other instructions, and nobody can tell which rows those were.
 
 use std::arch::asm;
+use std::arch::x86_64::{
+    _mm512_and_si512, _mm512_loadu_si512, _mm512_set1_epi8, _mm512_srli_epi16, _mm512_storeu_si512, _mm512_sub_epi8,
+};
 use std::ops::Range;
 
 use super::finish::finish_row;
@@ -21,7 +24,8 @@ const GROUP_BYTES: usize = WIDTH * GROUP;
 /// Whole numbers of up to four tiles, and what they have come to over the groups.
 #[repr(align(64))]
 struct Sums {
-    whole: [[[i32; WIDTH]; ROWS]; 4],
+    /// Of this group and of the next, which tiles are at work on meanwhile.
+    whole: [[[[i32; WIDTH]; ROWS]; 4]; 2],
     sums: [[[f32; WIDTH]; ROWS]; 4],
 }
 
@@ -33,7 +37,7 @@ struct Sums {
 pub(super) unsafe fn walk(call: &Call<'_, u8, i8>, operands: Operands<'_>, tiles: Range<usize>) {
     let per = 2 / call.finish.tiles_of(2);
     let groups = operands.weights.count;
-    let mut sums = Sums { whole: [[[0; WIDTH]; ROWS]; 4], sums: [[[0.0; WIDTH]; ROWS]; 4] };
+    let mut sums = Sums { whole: [[[[0; WIDTH]; ROWS]; 4]; 2], sums: [[[0.0; WIDTH]; ROWS]; 4] };
     let mut bytes = vec![0; 2 * groups * GROUP_BYTES];
     let rows = call.rows / ROWS * ROWS;
     // SAFETY: the caller's promise; the last of an odd number of sixteens goes alone, and so does a last tile.
@@ -62,21 +66,25 @@ pub(super) unsafe fn walk(call: &Call<'_, u8, i8>, operands: Operands<'_>, tiles
 }
 
 /// One tile's numbers, a byte for each, less what means zero if that is the same everywhere.
-#[inline(always)]
-fn expand(weights: &Groups, tile: usize, bytes: &mut [u8]) {
-    let zero = match weights.zero {
-        Zero::At(zero) => zero,
-        Zero::Minima(_) => 0,
-    };
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn expand(weights: &Groups, tile: usize, bytes: &mut [u8]) {
     let size = weights.width.group_bytes();
     let from = &weights.numbers[tile * weights.count * size..][..weights.count * size];
-    match weights.width {
-        Width::Eight => bytes.iter_mut().zip(from).for_each(|(to, from)| *to = from.wrapping_sub(zero)),
-        Width::Four => {
-            for (to, from) in bytes.chunks_exact_mut(GROUP_BYTES).zip(from.chunks_exact(size)) {
-                let (low, high) = to.split_at_mut(size);
-                for ((low, high), from) in low.iter_mut().zip(high).zip(from) {
-                    (*low, *high) = ((from & 15).wrapping_sub(zero), (from >> 4).wrapping_sub(zero));
+    let (zero, low) = (_mm512_set1_epi8(weights.zero.number().cast_signed()), _mm512_set1_epi8(15));
+    let lines = bytes.chunks_exact_mut(GROUP_BYTES).zip(from.chunks_exact(size));
+    for (to, from) in lines {
+        for at in (0..size).step_by(ROW_BYTES) {
+            // SAFETY: a line of `from`, and one or two of `to`, are inside them.
+            unsafe {
+                let line = _mm512_loadu_si512(from.as_ptr().add(at).cast());
+                let to = to.as_mut_ptr().add(at);
+                match weights.width {
+                    Width::Eight => _mm512_storeu_si512(to.cast(), _mm512_sub_epi8(line, zero)),
+                    Width::Four => {
+                        let high = _mm512_and_si512(_mm512_srli_epi16::<4>(line), low);
+                        _mm512_storeu_si512(to.cast(), _mm512_sub_epi8(_mm512_and_si512(line, low), zero));
+                        _mm512_storeu_si512(to.add(size).cast(), _mm512_sub_epi8(high, zero));
+                    }
                 }
             }
         }
@@ -108,22 +116,26 @@ unsafe fn block(
         let numbers = |block: usize, group: usize| {
             x.numbers().as_ptr().add(((first_row + row + block * ROWS) * groups + group) * GROUP)
         };
-        for group in 0..groups {
-            for t in 0..tiles {
-                let weights = bytes.as_ptr().add((t * groups + group) * GROUP_BYTES);
-                for b in 0..row_blocks {
-                    let to = sums.whole[2 * b + t].as_mut_ptr();
-                    match minima {
-                        None => signed(numbers(b, group), groups * GROUP, weights, to),
-                        Some(_) => unsigned(numbers(b, group), groups * GROUP, weights, to),
-                    }
-                }
+        let stride = groups * GROUP;
+        let multiply = |group: usize, to: *mut [[i32; WIDTH]; ROWS]| {
+            let weights = [0, tiles - 1].map(|t| bytes.as_ptr().add((t * groups + group) * GROUP_BYTES));
+            let x = [0, row_blocks - 1].map(|block| numbers(block, group));
+            match minima {
+                None => signed(x, stride, weights, to),
+                Some(_) => unsigned(x, stride, weights, to),
             }
+        };
+        multiply(0, sums.whole[0].as_mut_ptr());
+        for group in 0..groups {
+            if group + 1 < groups {
+                multiply(group + 1, sums.whole[(group + 1) % 2].as_mut_ptr());
+            }
+            let whole = &sums.whole[group % 2];
             for t in 0..tiles {
                 let place = ids[t] * groups + group;
                 let scale = Avx512::load_f16(weights.scales.as_ptr().add(place * WIDTH));
                 for b in 0..row_blocks {
-                    let (whole, to) = (&sums.whole[2 * b + t], &mut sums.sums[2 * b + t]);
+                    let (whole, to) = (&whole[2 * b + t], &mut sums.sums[2 * b + t]);
                     for r in 0..ROWS {
                         let at = (first_row + row + b * ROWS + r) * groups + group;
                         let (factor, x_sum) = x.factor(at);
@@ -151,18 +163,27 @@ unsafe fn block(
     }
 }
 
-/// Sixteen rows of a group by sixteen outputs, both with signs.
+/// One group of twice sixteen rows by twice sixteen outputs, both with signs.
 #[inline(always)]
-unsafe fn signed(x: *const i8, stride: usize, weights: *const u8, to: *mut [i32; WIDTH]) {
+unsafe fn signed(x: [*const i8; 2], stride: usize, weights: [*const u8; 2], to: *mut [[i32; WIDTH]; ROWS]) {
     // SAFETY: the caller's promise: all of it is inside the operands, and tiles are configured for it.
     unsafe {
         asm!(
-            "tilezero tmm0",
-            "tileloadd tmm4, [{x} + {stride}*1]",
-            "tileloadd tmm6, [{weights} + {line}*1]",
+            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+            "tileloadd tmm6, [{w0} + {line}*1]",
+            "tileloadd tmm4, [{x0} + {stride}*1]",
             "tdpbssd tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{w1} + {line}*1]",
+            "tdpbssd tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{x1} + {stride}*1]",
+            "tdpbssd tmm2, tmm5, tmm6",
+            "tdpbssd tmm3, tmm5, tmm7",
             "tilestored [{to} + {line}*1], tmm0",
-            x = in(reg) x, stride = in(reg) stride, weights = in(reg) weights, line = in(reg) ROW_BYTES, to = in(reg) to,
+            "tilestored [{to} + {line}*1 + 1024], tmm1",
+            "tilestored [{to} + {line}*1 + 2048], tmm2",
+            "tilestored [{to} + {line}*1 + 3072], tmm3",
+            x0 = in(reg) x[0], x1 = in(reg) x[1], w0 = in(reg) weights[0], w1 = in(reg) weights[1],
+            stride = in(reg) stride, line = in(reg) ROW_BYTES, to = in(reg) to,
             options(nostack),
         );
     }
@@ -170,16 +191,25 @@ unsafe fn signed(x: *const i8, stride: usize, weights: *const u8, to: *mut [i32;
 
 /// The same for weights without signs.
 #[inline(always)]
-unsafe fn unsigned(x: *const i8, stride: usize, weights: *const u8, to: *mut [i32; WIDTH]) {
-    // SAFETY: as above.
+unsafe fn unsigned(x: [*const i8; 2], stride: usize, weights: [*const u8; 2], to: *mut [[i32; WIDTH]; ROWS]) {
+    // SAFETY: the caller's promise: all of it is inside the operands, and tiles are configured for it.
     unsafe {
         asm!(
-            "tilezero tmm0",
-            "tileloadd tmm4, [{x} + {stride}*1]",
-            "tileloadd tmm6, [{weights} + {line}*1]",
+            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+            "tileloadd tmm6, [{w0} + {line}*1]",
+            "tileloadd tmm4, [{x0} + {stride}*1]",
             "tdpbsud tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{w1} + {line}*1]",
+            "tdpbsud tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{x1} + {stride}*1]",
+            "tdpbsud tmm2, tmm5, tmm6",
+            "tdpbsud tmm3, tmm5, tmm7",
             "tilestored [{to} + {line}*1], tmm0",
-            x = in(reg) x, stride = in(reg) stride, weights = in(reg) weights, line = in(reg) ROW_BYTES, to = in(reg) to,
+            "tilestored [{to} + {line}*1 + 1024], tmm1",
+            "tilestored [{to} + {line}*1 + 2048], tmm2",
+            "tilestored [{to} + {line}*1 + 3072], tmm3",
+            x0 = in(reg) x[0], x1 = in(reg) x[1], w0 = in(reg) weights[0], w1 = in(reg) weights[1],
+            stride = in(reg) stride, line = in(reg) ROW_BYTES, to = in(reg) to,
             options(nostack),
         );
     }

@@ -11,7 +11,8 @@ struct Sequence {
     blocks: Vec<u32>,
 }
 
-const HEADS: [Heads; 4] = [
+const HEADS: [Heads; 5] = [
+    Heads { query: 7, kv: 1, dim: 64 },
     Heads { query: 4, kv: 2, dim: 16 },
     Heads { query: 10, kv: 2, dim: 24 },
     Heads { query: 1, kv: 1, dim: 2 },
@@ -144,7 +145,7 @@ fn paged_attention_is_right_for_every_head_shape_block_size_and_chunk() {
 
 #[test]
 fn windows_caps_and_scales_are_right() {
-    let heads = HEADS[1];
+    let heads = HEADS[2];
     for block_tokens in [4, 16] {
         let sequences = sequences(heads, block_tokens);
         let shape = KvShape { layers: 2, blocks: 160, block_tokens, heads };
