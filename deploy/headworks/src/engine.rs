@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
+use engine_model::Gguf;
 use engine_server::{Config, Registration, Token};
 use futures_util::FutureExt;
 use telemetry::{Protocol, Telemetry};
@@ -20,13 +21,13 @@ const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A Llama-family checkpoint in Hugging Face layout
-    #[arg(long, value_name = "DIR")]
+    /// A checkpoint: a directory in Hugging Face layout, or a GGUF file
+    #[arg(long, value_name = "PATH")]
     model: PathBuf,
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     listen: SocketAddr,
-    /// The model's name in requests [default: the folder's name]
+    /// The model's name in requests [default: the folder's name, or the file's]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// KV blocks in all; they bound the context too
@@ -86,8 +87,8 @@ pub(crate) enum OtlpProtocol {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     ensure!(
-        args.model.is_dir(),
-        "there is no model folder at {}; give a checkpoint in Hugging Face layout (`headworks model synth` makes one)",
+        args.model.is_dir() || args.model.is_file() && Gguf::is_named_so(&args.model),
+        "there is no model at {}; give a directory in Hugging Face layout (`headworks model synth` makes one) or a .gguf file",
         args.model.display()
     );
     crate::runtime()?.block_on(serve(args))

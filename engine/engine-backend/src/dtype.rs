@@ -1,5 +1,7 @@
 //! How numbers lie in a checkpoint: one by one, or in blocks that share a scale.
 
+use crate::encode::encode;
+
 /// How numbers are stored.
 ///
 /// The formats from `Q8_0` to `Q6K` are GGUF's, bit for bit.
@@ -66,6 +68,14 @@ impl DType {
             return None;
         }
         (numbers / block_numbers).checked_mul(block_bytes)
+    }
+
+    /// Rounds numbers to this type.
+    ///
+    /// # Panics
+    /// If they are no whole number of blocks.
+    pub fn encode(self, numbers: &[f32]) -> Vec<u8> {
+        encode(self, numbers)
     }
 
     /// Whether each number is stored by itself.

@@ -4,6 +4,7 @@ mod backend;
 mod batch;
 mod decode;
 mod dtype;
+mod encode;
 mod error;
 mod source;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use engine_backend::DType;
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata, SafeTensors};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde_json::{Map, Value};
 
 use crate::LoadError;
@@ -52,8 +52,36 @@ impl Checkpoint {
         }
     }
 
-    /// The bytes of a tensor that must have this shape.
+    /// Whether there is such a tensor.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match &self.index {
+            None => self.shards[0].metadata.info(name).is_some(),
+            Some(index) => index.places.contains_key(name),
+        }
+    }
+
+    /// A tensor that must have this shape.
     pub(crate) fn tensor(&self, name: &str, expected: &[usize]) -> Result<Stored<'_>, LoadError> {
+        let (shard, stored) = self.find(name, expected)?;
+        let dtype = match stored.dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::Bf16,
+            other => return Err(shard.wrong_type(name, other, "F32, F16, BF16")),
+        };
+        Ok(Stored { dtype, bytes: Cow::Borrowed(shard.bytes_of(stored)), path: &shard.path })
+    }
+
+    /// The integers of a tensor that must have this shape.
+    pub(crate) fn integers(&self, name: &str, expected: &[usize]) -> Result<&[[u8; 4]], LoadError> {
+        let (shard, stored) = self.find(name, expected)?;
+        match stored.dtype {
+            Dtype::I32 | Dtype::U32 => Ok(shard.bytes_of(stored).as_chunks().0),
+            other => Err(shard.wrong_type(name, other, "I32")),
+        }
+    }
+
+    fn find(&self, name: &str, expected: &[usize]) -> Result<(&Shard, &TensorInfo), LoadError> {
         let place = match &self.index {
             None => Ok(0),
             Some(index) => index.places.get(name).copied().ok_or(&index.path),
@@ -67,27 +95,15 @@ impl Checkpoint {
             name: name.to_owned(),
             expected: expected.to_vec(),
         })?;
-        let path = || shard.path.clone();
         if stored.shape != expected {
             return Err(LoadError::TensorShape {
-                path: path(),
+                path: shard.path.clone(),
                 name: name.to_owned(),
                 expected: expected.to_vec(),
                 found: stored.shape.clone(),
             });
         }
-        let dtype = match stored.dtype {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::Bf16,
-            other => {
-                let (name, found) = (name.to_owned(), format!("{other:?}"));
-                return Err(LoadError::TensorType { path: path(), name, found });
-            }
-        };
-        let (from, to) = stored.data_offsets;
-        let bytes = Cow::Borrowed(&shard.bytes[shard.start + from..shard.start + to]);
-        Ok(Stored { dtype, bytes, path: &shard.path })
+        Ok((shard, stored))
     }
 
     fn of_single(path: PathBuf) -> Result<Checkpoint, LoadError> {
@@ -142,5 +158,14 @@ impl Shard {
             .map_err(|error| LoadError::Safetensors { path: path.clone(), reason: error.to_string() })?;
         let start = header + size_of::<u64>();
         Ok(Shard { path, bytes, start, metadata })
+    }
+    fn bytes_of(&self, tensor: &TensorInfo) -> &[u8] {
+        let (from, to) = tensor.data_offsets;
+        &self.bytes[self.start + from..self.start + to]
+    }
+
+    fn wrong_type(&self, name: &str, found: Dtype, expected: &'static str) -> LoadError {
+        let (path, name, found) = (self.path.clone(), name.to_owned(), format!("{found:?}"));
+        LoadError::TensorType { path, name, found, expected }
     }
 }

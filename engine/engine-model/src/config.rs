@@ -7,8 +7,8 @@ use std::path::Path;
 
 use engine_backend::{Heads, Routing};
 
-use crate::LoadError;
 use crate::architectures::Architecture;
+use crate::{LoadError, Quantisation};
 pub(crate) use fields::Fields;
 use rope::rope;
 pub use rope::{RopeConfig, RopeScaling};
@@ -97,6 +97,8 @@ pub struct ModelConfig {
     pub projections: Projections,
     /// If feed-forwards are mixtures of experts.
     pub experts: Option<ExpertsConfig>,
+    /// How linear layers' weights are stored, if not plainly.
+    pub quantisation: Option<Quantisation>,
     /// What embeddings are multiplied by.
     pub embedding_scale: Option<f32>,
     /// What logits are kept under.
@@ -146,6 +148,7 @@ impl ModelConfig {
             gate: Gate::Silu,
             projections: Projections::Apart,
             experts: None,
+            quantisation: Quantisation::of(fields)?,
             embedding_scale: None,
             logits_soft_cap: None,
             context_tokens_max: fields.count_u32("max_position_embeddings")?,

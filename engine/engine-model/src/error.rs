@@ -92,7 +92,7 @@ pub enum LoadError {
         found: Vec<usize>,
     },
     /// A tensor's number type is none we read.
-    #[error("{}: tensor {name} is stored as {found}; supported are F32, F16, BF16", path.display())]
+    #[error("{}: tensor {name} is stored as {found}; it must be one of {expected}", path.display())]
     TensorType {
         /// The file it is in.
         path: PathBuf,
@@ -100,6 +100,8 @@ pub enum LoadError {
         name: String,
         /// Its type.
         found: String,
+        /// The types we read there.
+        expected: &'static str,
     },
     /// A tensor holds what is no number.
     #[error("{}: tensor {name} holds a NaN or an infinity; the file is damaged or was converted wrongly", path.display())]
@@ -108,6 +110,14 @@ pub enum LoadError {
         path: PathBuf,
         /// The tensor.
         name: String,
+    },
+    /// A quantised layer contradicts itself.
+    #[error("{}: {reason}", path.display())]
+    Quantised {
+        /// The file it is in.
+        path: PathBuf,
+        /// What is wrong with which layer.
+        reason: String,
     },
     /// A GGUF file is truncated, or contradicts itself.
     #[error("{} is not a GGUF file we can read: {reason}", path.display())]

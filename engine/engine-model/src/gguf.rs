@@ -13,7 +13,6 @@ mod tokenizer;
 mod value;
 mod weights;
 
-pub(crate) use config::config;
 pub use file::Gguf;
 pub use text::GgufText;
 pub(crate) use weights::GgufWeights;

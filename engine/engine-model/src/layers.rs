@@ -42,7 +42,8 @@ impl<B: Backend> Layers<B> {
         config: &ModelConfig,
         options: &LoadOptions,
     ) -> Result<Layers<B>, LoadError> {
-        let stack = Stack::take(&Reader { backend, weights, norm_offset: config.norm_offset }, config)?;
+        let reader = Reader { backend, weights, norm_offset: config.norm_offset, round_to: options.round_to };
+        let stack = Stack::take(&reader, config)?;
         let cache = KvShape {
             layers: config.layers.len(),
             blocks: options.kv_blocks as usize,

@@ -22,6 +22,7 @@ mod error;
 mod gguf;
 mod layers;
 mod parameters;
+mod quantised;
 mod reader;
 mod rope;
 mod synth;
@@ -32,4 +33,5 @@ pub use config::{ExpertsConfig, Gate, LayerAttention, ModelConfig, Norms, Projec
 pub use error::LoadError;
 pub use gguf::{Gguf, GgufText};
 pub use model::{LoadOptions, Logits, Model};
+pub use quantised::{GroupPacking, Quantisation};
 pub use synth::{PlainType, Preset, Synth, SynthError, Synthesised, synth};

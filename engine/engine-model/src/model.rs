@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use engine_backend::{Backend, Error, ForwardBatch};
+use engine_backend::{Backend, DType, Error, ForwardBatch};
 
 use crate::checkpoint::Checkpoint;
 use crate::gguf::{Gguf, GgufWeights};
 use crate::layers::Layers;
 use crate::weights::Weights;
-use crate::{LoadError, ModelConfig, gguf};
+use crate::{LoadError, ModelConfig};
 
 /// How much room to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +21,13 @@ pub struct LoadOptions {
     pub step_tokens_max: u32,
     /// Most sequences in one batch that want logits.
     pub step_logits_max: u32,
+    /// What plain matrices are rounded to while they load; none: they stay as they are stored.
+    pub round_to: Option<DType>,
 }
 
 impl Default for LoadOptions {
     fn default() -> LoadOptions {
-        LoadOptions { kv_blocks: 1024, block_tokens: 16, step_tokens_max: 512, step_logits_max: 64 }
+        LoadOptions { kv_blocks: 1024, block_tokens: 16, step_tokens_max: 512, step_logits_max: 64, round_to: None }
     }
 }
 
@@ -43,13 +45,14 @@ impl<B: Backend> Model<B> {
         let (config, weights) = match Gguf::is_named_so(path) {
             true => {
                 let file = Gguf::open(path)?;
-                let config = gguf::config(&file)?;
+                let config = file.config()?;
                 let weights = GgufWeights::new(file, &config);
                 (config, Weights::Gguf(weights))
             }
             false => {
                 let config = ModelConfig::read(&path.join("config.json"))?;
-                (config, Weights::Files(Checkpoint::open(path)?))
+                let weights = Weights::Files(Checkpoint::open(path)?, config.quantisation);
+                (config, weights)
             }
         };
         let layers = Layers::load(&backend, &weights, &config, options)?;

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use engine_backend::{DType, SourcePart};
 
-use crate::LoadError;
 use crate::checkpoint::Checkpoint;
 use crate::gguf::GgufWeights;
+use crate::{LoadError, Quantisation};
 
 /// Where the tensors are.
 pub(crate) enum Weights {
-    /// A directory of safetensors.
-    Files(Checkpoint),
+    /// A directory of safetensors, some of them perhaps quantised in groups.
+    Files(Checkpoint, Option<Quantisation>),
     /// One GGUF file.
     Gguf(GgufWeights),
 }
@@ -29,7 +29,12 @@ impl Weights {
     /// A tensor that must have this shape.
     pub(crate) fn tensor(&self, name: &str, expected: &[usize]) -> Result<Stored<'_>, LoadError> {
         let stored = match self {
-            Weights::Files(files) => files.tensor(name, expected)?,
+            Weights::Files(files, quantisation) => match (quantisation, name.strip_suffix(".weight")) {
+                (Some(quantisation), Some(layer)) if files.has(&format!("{layer}.qweight")) => {
+                    quantisation.tensor(files, layer, expected)?
+                }
+                _ => files.tensor(name, expected)?,
+            },
             Weights::Gguf(gguf) => gguf.tensor(name, expected)?,
         };
         match stored.part().is_finite() {

@@ -103,7 +103,7 @@ fn the_small_preset_loads_and_speaks() {
 fn a_batch_beyond_the_models_room_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     synth(&Synth::new(dir.path(), Preset::Tiny)).unwrap();
-    let options = LoadOptions { kv_blocks: 4, block_tokens: 4, step_tokens_max: 8, step_logits_max: 1 };
+    let options = LoadOptions { kv_blocks: 4, block_tokens: 4, step_tokens_max: 8, step_logits_max: 1, round_to: None };
     let mut model = Model::load(CpuBackend::new(), dir.path(), &options).unwrap();
     let mut forward = |sequences: &[(&[u32], u32)]| {
         let mut batch = ForwardBatch::default();

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use engine_model::Gguf;
+
 use crate::Error;
 
 /// hyper reads into a buffer that is never smaller.
@@ -14,9 +16,9 @@ const STEP_TOKENS_MAX: &str = "step_tokens_max (--max-num-batched-tokens)";
 /// The settings of one engine process. [`Config::new`] gives every bound its ordinary value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// A checkpoint in Hugging Face layout.
-    pub model_dir: PathBuf,
-    /// The model's name in requests; none: the directory's name.
+    /// A checkpoint: a directory in Hugging Face layout, or a GGUF file.
+    pub model: PathBuf,
+    /// The model's name in requests; none: the directory's name, or the file's without its ending.
     pub served_name: Option<String>,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -56,9 +58,9 @@ pub struct Config {
 
 impl Config {
     /// Ordinary bounds for a checkpoint and an address.
-    pub fn new(model_dir: impl Into<PathBuf>, listen: SocketAddr) -> Config {
+    pub fn new(model: impl Into<PathBuf>, listen: SocketAddr) -> Config {
         Config {
-            model_dir: model_dir.into(),
+            model: model.into(),
             served_name: None,
             listen,
             kv_blocks: 1024,
@@ -82,8 +84,9 @@ impl Config {
     /// The model's name in requests.
     pub fn served_name(&self) -> String {
         self.served_name.clone().unwrap_or_else(|| {
-            let name = self.model_dir.canonicalize().unwrap_or_else(|_| self.model_dir.clone());
-            name.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+            let path = self.model.canonicalize().unwrap_or_else(|_| self.model.clone());
+            let name = if Gguf::is_named_so(&path) { path.file_stem() } else { path.file_name() };
+            name.map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
         })
     }
 

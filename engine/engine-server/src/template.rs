@@ -42,9 +42,13 @@ impl ChatTemplate {
             (dir.join("tokenizer_config.json"), source.to_owned())
         };
         let token = |name| token_in(tokenizer_config, name).unwrap_or_default();
-        ChatTemplate::parse(source, token("bos_token"), token("eos_token"))
-            .map(Some)
-            .map_err(|error| Error::Checkpoint { path, reason: format!("the chat template: {error}") })
+        ChatTemplate::of(&path, source, token("bos_token"), token("eos_token")).map(Some)
+    }
+
+    /// Reads a template that was found in `path`.
+    pub fn of(path: &Path, source: String, bos_token: String, eos_token: String) -> Result<ChatTemplate, Error> {
+        ChatTemplate::parse(source, bos_token, eos_token)
+            .map_err(|error| Error::Checkpoint { path: path.to_owned(), reason: format!("the chat template: {error}") })
     }
 
     fn parse(source: String, bos_token: String, eos_token: String) -> Result<ChatTemplate, minijinja::Error> {

@@ -83,6 +83,11 @@ impl Vocabulary {
         self.tokenizer.decode(tokens, true).map_err(|error| Error::Tokenizer(error.to_string()))
     }
 
+    /// The highest id that text can become; none if there are no tokens.
+    pub fn highest_id(&self) -> Option<u32> {
+        self.tokenizer.get_vocab(false).into_values().max()
+    }
+
     /// The id of a token by its spelling.
     pub fn id_of(&self, token: &str) -> Option<u32> {
         self.tokenizer.token_to_id(token)

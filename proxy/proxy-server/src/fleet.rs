@@ -54,7 +54,12 @@ pub(crate) struct Fleet {
     /// Something changed since the last view was made.
     dirty: AtomicBool,
     changed: Notify,
+    /// Who waits for changes: while nobody does, nobody is woken.
+    awaited: AtomicUsize,
 }
+
+/// Wants to be woken by changes, until it is dropped.
+pub(crate) struct Awaits<'a>(&'a AtomicUsize);
 
 /// Why there is no view for a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +81,7 @@ impl Fleet {
             made_of: AtomicUsize::new(0),
             dirty: AtomicBool::new(true),
             changed: Notify::new(),
+            awaited: AtomicUsize::new(0),
         };
         fleet.publish(0, 0);
         fleet
@@ -98,7 +104,7 @@ impl Fleet {
     /// looked at one that another was about to replace.
     pub fn settle(&self, now: Looking<'_>) {
         let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.dirty.load(Ordering::Acquire) {
+        if self.dirty.load(Ordering::SeqCst) {
             self.publish_by(publisher, now.clock.now_ms(), now.held);
         }
     }
@@ -121,8 +127,17 @@ impl Fleet {
 
     /// Says that a replica or region is not what the last view says.
     pub fn touch(&self) {
-        self.dirty.store(true, Ordering::Release);
-        self.changed.notify_waiters();
+        // In one order with who begins to wait: it sees this change in the view, or is woken by it.
+        self.dirty.store(true, Ordering::SeqCst);
+        if self.awaited.load(Ordering::SeqCst) > 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// From here on, changes wake those who wait for one.
+    pub fn awaits(&self) -> Awaits<'_> {
+        self.awaited.fetch_add(1, Ordering::SeqCst);
+        Awaits(&self.awaited)
     }
 
     /// Says that the next view differs, though there is no more room than before: a request has begun somewhere, or is
@@ -131,7 +146,7 @@ impl Fleet {
         self.dirty.store(true, Ordering::Release);
     }
 
-    /// A future that ends at the next change after this call.
+    /// A future that ends at the next change after this call, as long as somebody [`awaits`](Fleet::awaits) them.
     pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
     }
@@ -224,6 +239,12 @@ impl Fleet {
         if let Some(next) = publisher.publish(&self.published.load(), &replicas, &self.peers, now_ms, held) {
             self.published.store(Arc::new(next));
         }
+    }
+}
+
+impl Drop for Awaits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

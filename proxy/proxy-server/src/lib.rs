@@ -32,6 +32,7 @@ mod sockets;
 mod stamp;
 mod tasks;
 mod wire;
+mod workers;
 
 pub use config::{Config, ConfigError, Limits};
 pub use serve::{Bound, Error, check, serve, serve_on};

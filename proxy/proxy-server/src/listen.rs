@@ -31,6 +31,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::{Limits, TlsFiles};
 use crate::exchange::HEADERS_ADDED_MAX;
 use crate::tasks::Stopping;
+use crate::workers::Workers;
 use patient::Patient;
 use version::{ALPN, Version, agreed, sniffed};
 
@@ -88,6 +89,8 @@ pub(crate) struct Port {
     /// Room for connections.
     pub room: Arc<Semaphore>,
     pub bounds: Bounds,
+    /// Who serves its connections; else the runtime that takes them.
+    pub workers: Option<Arc<Workers>>,
 }
 
 /// What one connection may take.
@@ -122,7 +125,7 @@ impl Port {
     /// Takes connections until the stop, then waits until those that are open have finished what they are at. A plain
     /// connection is HTTP/2 when it begins so (prior knowledge), one over TLS when both have agreed on it.
     pub async fn serve(self, answers: impl Answers, stopping: Stopping, drain_max: Duration) {
-        let Port { listener, tls, room, bounds } = self;
+        let Port { listener, tls, room, bounds, workers } = self;
         let (open, _) = watch::channel(());
         let graceful = GracefulShutdown::new();
         let stop = stopping.clone().begun();
@@ -134,13 +137,20 @@ impl Port {
             };
             let connection = Connection { tls: tls.clone(), bounds, watcher: graceful.watcher(), _room: room };
             let (mut open, answers, stopping) = (open.subscribe(), answers.clone(), stopping.clone());
-            tokio::spawn(async move {
+            let serve = move |stream| async move {
                 tokio::select! {
                     () = connection.serve(stream, answers, stopping) => {}
                     // The port has waited long enough.
                     _ = open.changed() => {}
                 }
-            });
+            };
+            match &workers {
+                None => drop(tokio::spawn(serve(stream))),
+                Some(workers) => match stream.into_std() {
+                    Ok(stream) => workers.serve(stream, serve),
+                    Err(error) => tracing::warn!(%error, "a connection could not be handed on"),
+                },
+            }
         }
         drop(listener);
         if tokio::time::timeout(drain_max, graceful.shutdown()).await.is_err() {

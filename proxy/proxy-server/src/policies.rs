@@ -13,10 +13,12 @@ mod swap;
 mod watch;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use dispatch::{Chain, Fallback, Stage, Stopwatch};
+use policy_api::Hook;
 use policy_runtime::Runtime;
 use prometheus::IntCounterVec;
 use tokio::sync::{Notify, OwnedMutexGuard};
@@ -40,6 +42,8 @@ pub(crate) use watch::watch;
 pub(crate) struct Policies {
     runtime: Arc<Runtime>,
     chain: ArcSwap<Chain>,
+    /// One of the chain's policies has the observe hook.
+    observe: AtomicBool,
     fallback: Arc<Fallback>,
     stopwatch: Arc<dyn Stopwatch>,
     slots: Mutex<Vec<Slot>>,
@@ -91,6 +95,7 @@ impl Policies {
         let policies = Policies {
             runtime: Arc::new(runtime),
             chain: ArcSwap::from_pointee(Chain::new(Vec::<Stage>::new(), fallback.clone())),
+            observe: AtomicBool::new(false),
             fallback,
             stopwatch: Arc::new(clock),
             slots: Mutex::default(),
@@ -124,6 +129,11 @@ impl Policies {
     /// The chain of this moment. A request takes it once.
     pub fn chain(&self) -> Arc<Chain> {
         self.chain.load_full()
+    }
+
+    /// Whether a policy is to hear of what happens.
+    pub fn observe(&self) -> bool {
+        self.observe.load(Ordering::Relaxed)
     }
 
     /// The slots as they are, in the chain's order.
@@ -167,7 +177,11 @@ impl Policies {
     /// One store: before it every request sees the old chain, after it every request sees the new one.
     fn publish(&self, slots: &[Slot]) {
         let chain = Chain::new(slots.iter().filter_map(Slot::stage), self.fallback.clone());
+        // Before it is asked: it hears of the first request that it places.
+        let observe = chain.links().any(|link| link.has(Hook::Observe));
+        self.observe.fetch_or(observe, Ordering::Relaxed);
         self.chain.store(Arc::new(chain.timed_by(self.stopwatch.clone())));
+        self.observe.store(observe, Ordering::Relaxed);
     }
 
     fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {

@@ -207,6 +207,13 @@ impl Proxy {
         Held(self)
     }
 
+    /// Tells policies of an event, if one of them listens.
+    pub fn tell(&self, event: impl FnOnce() -> Event) {
+        if self.policies.observe() {
+            self.observer.tell(event());
+        }
+    }
+
     /// Counts a request, which brings a share of a try.
     pub fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -240,7 +247,7 @@ impl Proxy {
     pub fn replica_failed(&self, replica: &Replica, error: String, weight: u32) {
         if replica.looks_ill(error.clone(), weight, self.limits.unhealthy_after) {
             tracing::warn!(replica = replica.name, error, "replica is unhealthy");
-            self.observer.tell(Event::ReplicaDown(replica.id));
+            self.tell(|| Event::ReplicaDown(replica.id));
         }
         self.fleet.touch();
     }

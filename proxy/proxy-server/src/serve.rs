@@ -30,6 +30,7 @@ use crate::reload::{reload_on_hangup, watch_config};
 use crate::sockets::{Given, Sockets};
 use crate::tasks::Tasks;
 use crate::tenants::{self, Register};
+use crate::workers::Workers;
 
 /// How long background tasks get to end once the connections have.
 const TASKS_END_MAX: Duration = Duration::from_secs(1);
@@ -56,6 +57,14 @@ pub enum Error {
         port: &'static str,
         /// The address wanted.
         address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The threads of the data port could not be started.
+    #[error("cannot start {threads} threads for the data port (`limits.data_threads`): {source}")]
+    Threads {
+        /// How many were wanted.
+        threads: usize,
         /// Why not.
         source: std::io::Error,
     },
@@ -124,14 +133,17 @@ pub async fn serve_on(
     if are_given {
         until_looked(&proxy).await;
     }
-    let port = |listener, acceptor: Option<TlsAcceptor>, room: &Arc<Semaphore>| Port {
+    let threads = limits.data_threads();
+    let workers = Workers::start(threads).map_err(|source| Error::Threads { threads, source })?;
+    let port = |listener, acceptor: Option<TlsAcceptor>, room: &Arc<Semaphore>, workers| Port {
         listener,
         tls: acceptor,
         room: room.clone(),
         bounds: Bounds::of(&limits),
+        workers,
     };
-    let data = port(data, acceptor.clone(), &proxy.connections);
-    let admin = port(admin, acceptor, &proxy.admin_connections);
+    let data = port(data, acceptor.clone(), &proxy.connections, Some(Arc::new(workers)));
+    let admin = port(admin, acceptor, &proxy.admin_connections, None);
     let ports = futures_util::future::join(
         data.serve(Data(proxy.clone()), tasks.stopping(), drain_max),
         admin.serve(Admin::new(proxy.clone()), tasks.stopping(), drain_max),

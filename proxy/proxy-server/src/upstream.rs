@@ -19,16 +19,15 @@ const PROBE_BYTES_MAX: usize = 1 << 20;
 
 /// The data path's client.
 pub(crate) fn upstream(limits: &Limits) -> Upstream {
-    client(limits.connect_ms_max, limits.replica_idle_max)
+    client(limits.connect_ms_max, limits.replica_idle_max, limits.data_threads())
 }
 
-fn client(connect_ms_max: u64, idle_max: usize) -> Upstream {
+fn client(connect_ms_max: u64, idle_max: usize, threads: usize) -> Upstream {
     Upstream::new(Bounds {
         connect_time_max: Duration::from_millis(connect_ms_max),
         idle_max,
         idle_time_max: IDLE_TIME_MAX,
-        // All threads of the one runtime wait for the same sockets.
-        threads: 1,
+        threads,
     })
 }
 
@@ -37,7 +36,8 @@ pub(crate) struct Probe(Upstream);
 
 impl Probe {
     pub fn new(limits: &Limits) -> Probe {
-        Probe(client(limits.connect_ms_max, 1))
+        // All threads of the one runtime wait for the same sockets.
+        Probe(client(limits.connect_ms_max, 1, 1))
     }
 
     /// Closes connections that were idle too long.

@@ -15,3 +15,4 @@ mod write;
 pub use client::{Again, Bounds, Upstream};
 pub use error::Error;
 pub use incoming::Incoming;
+pub use pool::use_shard;

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,11 +23,14 @@ struct Idle<C> {
     since: Instant,
 }
 
-/// Numbers threads as they come.
-static THREADS: AtomicUsize = AtomicUsize::new(0);
-
 thread_local! {
-    static THREAD: Cell<usize> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed));
+    static SHARD: Cell<usize> = const { Cell::new(0) };
+}
+
+/// From now on this thread keeps its connections in a shard of its own: a thread whose runtime is its own must, for no
+/// other may wait for its sockets. Threads that were told nothing share the first.
+pub fn use_shard(index: usize) {
+    SHARD.set(index);
 }
 
 impl<C> Pool<C> {
@@ -80,7 +82,7 @@ impl<C> Pool<C> {
     }
 
     fn shard(&self) -> MutexGuard<'_, Shard<C>> {
-        lock(&self.shards[THREAD.get() % self.shards.len()])
+        lock(&self.shards[SHARD.get() % self.shards.len()])
     }
 }
 

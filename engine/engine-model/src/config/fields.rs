@@ -60,6 +60,12 @@ impl Fields {
         self.optional_count(field)?.ok_or_else(|| self.missing(field))
     }
 
+    /// An integer of either sign.
+    pub(crate) fn integer(&self, field: &str) -> Result<i64, LoadError> {
+        let value = self.get(field).ok_or_else(|| self.missing(field))?;
+        value.as_i64().ok_or_else(|| self.wrong(field, "an integer".to_owned()))
+    }
+
     pub(crate) fn count_u32(&self, field: &str) -> Result<u32, LoadError> {
         Ok(u32::try_from(self.count(field)?).expect("optional_count checks the range"))
     }

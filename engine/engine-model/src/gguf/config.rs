@@ -30,8 +30,14 @@ const FIELDS: [(&str, &str); 17] = [
     ("vocab_size", "vocab_size"),
 ];
 
-/// Describes a file's model.
-pub(crate) fn config(file: &Gguf) -> Result<ModelConfig, LoadError> {
+impl Gguf {
+    /// Describes the file's model.
+    pub fn config(&self) -> Result<ModelConfig, LoadError> {
+        config(self)
+    }
+}
+
+fn config(file: &Gguf) -> Result<ModelConfig, LoadError> {
     let key = "general.architecture";
     let found = file
         .value(key)

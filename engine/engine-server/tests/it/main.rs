@@ -10,6 +10,8 @@ mod bad_input;
 #[cfg(test)]
 mod continuation;
 #[cfg(test)]
+mod gguf;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod sampling;

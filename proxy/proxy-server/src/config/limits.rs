@@ -20,6 +20,8 @@ pub struct Limits {
     pub header_ms_max: u64,
     /// Client connections on the data port.
     pub connections_max: usize,
+    /// Threads that serve the data port; 0: one for each core.
+    pub data_threads: usize,
     /// Requests in flight; more are 503.
     pub in_flight_max: usize,
     /// Requests in flight to one replica, each over a connection of its own.
@@ -118,6 +120,7 @@ impl Default for Limits {
             headers_max: 100,
             header_ms_max: 10_000,
             connections_max: 8192,
+            data_threads: 0,
             in_flight_max: 4096,
             replica_in_flight_max: 512,
             replica_idle_max: 64,
@@ -173,6 +176,14 @@ const COUNT_MAX: u64 = 1 << 24;
 const BYTES_MAX: u64 = 4 << 30;
 
 impl Limits {
+    /// How many threads serve the data port.
+    pub(crate) fn data_threads(&self) -> usize {
+        match self.data_threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
     /// When a replica is taken out, and for how long.
     pub(crate) fn breaker(&self) -> BreakerRules {
         BreakerRules {
@@ -225,7 +236,7 @@ impl Limits {
     }
 
     /// Each bound's key and value, and the least and the most that it may be.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 49] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 50] {
         let Limits {
             body_bytes_max,
             body_ms_max,
@@ -233,6 +244,7 @@ impl Limits {
             headers_max,
             header_ms_max,
             connections_max,
+            data_threads,
             in_flight_max,
             replica_in_flight_max,
             replica_idle_max,
@@ -286,6 +298,7 @@ impl Limits {
             ("headers_max", headers_max as u64, 1, 16_384),
             ("header_ms_max", header_ms_max, 1, MS_MAX),
             ("connections_max", connections_max as u64, 1, COUNT_MAX),
+            ("data_threads", data_threads as u64, 0, 1024),
             ("in_flight_max", in_flight_max as u64, 1, COUNT_MAX),
             ("replica_in_flight_max", replica_in_flight_max.into(), 1, COUNT_MAX),
             ("replica_idle_max", replica_idle_max as u64, 0, COUNT_MAX),

@@ -291,7 +291,7 @@ impl Journal {
     pub fn moves_to(&mut self, ticket: Ticket, placed: &Placed, sent: Instant) {
         if let Some(replica) = self.replica.take() {
             let (subject, kind) = (self.subject.clone(), FailureKind::Cancelled);
-            self.proxy.observer.tell(Event::Failed { subject, replica, kind });
+            self.proxy.tell(|| Event::Failed { subject, replica, kind });
         }
         self.let_go();
         self.takes(ticket);
@@ -302,13 +302,13 @@ impl Journal {
     /// Takes note that a second replica's work is not needed.
     pub fn spares(&self, replica: ReplicaId) {
         let (subject, kind) = (self.subject.clone(), FailureKind::Cancelled);
-        self.proxy.observer.tell(Event::Failed { subject, replica, kind });
+        self.proxy.tell(|| Event::Failed { subject, replica, kind });
     }
 
     /// Takes note that a try failed.
     pub fn try_failed(&mut self, kind: FailureKind) {
         if let Some(replica) = self.replica.take() {
-            self.proxy.observer.tell(Event::Failed { subject: self.subject.clone(), replica, kind });
+            self.proxy.tell(|| Event::Failed { subject: self.subject.clone(), replica, kind });
         }
         self.placed = Holds::default();
         self.let_go();
@@ -331,7 +331,7 @@ impl Journal {
         }
         if let (Some(replica), Some(sent)) = (self.replica, self.sent) {
             let (subject, ttft_us) = (self.subject.clone(), micros(now.saturating_duration_since(sent)));
-            self.proxy.observer.tell(Event::FirstToken { subject, replica, ttft_us });
+            self.proxy.tell(|| Event::FirstToken { subject, replica, ttft_us });
         }
     }
 
@@ -463,7 +463,7 @@ impl Journal {
             Outcome::Refused => policy_api::Outcome::Refused,
             Outcome::Failed | Outcome::Running => policy_api::Outcome::Failed,
         };
-        self.proxy.observer.tell(Event::Ended { subject, replica, outcome, usage });
+        self.proxy.tell(|| Event::Ended { subject, replica, outcome, usage });
     }
 
     fn tell_replica(&self, outcome: Outcome, tpot: Option<Duration>) {

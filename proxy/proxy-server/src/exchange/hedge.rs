@@ -106,6 +106,6 @@ fn second(proxy: &Proxy, journal: &mut Journal, hedging: Hedging<'_>) -> Option<
     let ticket = replica.ticket(proxy.limits.replica_in_flight_max, journal.prompt_tokens())?;
     replica.begins(proxy.clock.now_ms());
     proxy.fleet.mark();
-    proxy.observer.tell(Event::Started { subject: journal.subject(), replica: replica.id });
+    proxy.tell(|| Event::Started { subject: journal.subject(), replica: replica.id });
     Some(Second { replica, ticket, sent: proxy.clock.now() })
 }

@@ -72,6 +72,7 @@ pub(crate) async fn place<'p>(
     let (queue_max, hold_ms_max) = (proxy.limits.queue_max, proxy.limits.hold_ms_max);
     let full = || Refusal::QueueFull { queue_max, retry_after_s: proxy.hold.retry_after_s() };
     let mut held = proxy.hold.enter(facts).ok_or_else(full)?;
+    let _awaits = proxy.fleet.awaits();
     // What changed since it was asked about is nobody's turn.
     proxy.fleet.settle(proxy.looking());
     if view(proxy, facts)?.version != fleet.version {

@@ -165,6 +165,7 @@ impl Resumption {
         let mut attempts = Attempts::new(proxy.limits.tries_max, Repeat::Harmless);
         attempts.tried.replicas.extend(from);
         loop {
+            let _awaits = proxy.fleet.awaits();
             let changed = proxy.fleet.changed();
             let (placed, held) = match place::place(proxy, journal, chain, facts, &attempts.tried).await {
                 Ok(placed) => placed,

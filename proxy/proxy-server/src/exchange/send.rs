@@ -53,7 +53,7 @@ pub(crate) async fn send(
         };
         replica.begins(proxy.clock.now_ms());
         proxy.fleet.mark();
-        proxy.observer.tell(Event::Started { subject: journal.subject(), replica: replica.id });
+        proxy.tell(|| Event::Started { subject: journal.subject(), replica: replica.id });
         journal.takes(ticket);
     }
     // Its room is taken: the next one's turn.

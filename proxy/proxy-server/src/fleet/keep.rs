@@ -88,12 +88,12 @@ impl Proxy {
                 }
             });
         } else if replica.reading().health == policy_api::Health::Healthy {
-            self.observer.tell(Event::ReplicaUp(replica.id));
+            self.tell(|| Event::ReplicaUp(replica.id));
         }
     }
 
     fn lost(&self, replica: &Replica) {
         self.fleet.touch();
-        self.observer.tell(Event::ReplicaDown(replica.id));
+        self.tell(|| Event::ReplicaDown(replica.id));
     }
 }

@@ -122,7 +122,7 @@ fn well(proxy: &Proxy, replica: &Replica, state: ReplicaState, in_flight_then: u
     proxy.fleet.touch();
     if recovered && !replica.stay.leaves() {
         tracing::info!(replica = replica.name, "replica is healthy");
-        proxy.observer.tell(Event::ReplicaUp(replica.id));
+        proxy.tell(|| Event::ReplicaUp(replica.id));
     }
 }
 
