@@ -1,8 +1,32 @@
 # llama.cpp as a process that answers "CASE STEPS" lines with "WALL CPU" seconds of one step.
-# Arguments: MODEL.gguf THREADS SEQUENCES CELLS. Beyond the binding's own, only the standard library.
+# Arguments: MODEL.gguf THREADS SEQUENCES CELLS amx|no-amx. Beyond the binding's own, only the standard library.
+import ctypes
 import os
+import struct
 import sys
 import time
+
+
+def refuse_amx():
+    """Has the kernel refuse this process the tiles, so that llama.cpp takes its other kernels."""
+    load, equal, give = 0x20, 0x15, 0x06
+    program = [
+        (load, 0, 0, 0),  # the call's number
+        (equal, 0, 3, 158),  # arch_prctl
+        (load, 0, 0, 16),  # its first argument
+        (equal, 0, 1, 0x1023),  # ARCH_REQ_XCOMP_PERM
+        (give, 0, 0, 0x00050016),  # EINVAL
+        (give, 0, 0, 0x7FFF0000),  # allowed
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
+    filter = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, filter, 0, 0):
+        sys.exit("peer: the kernel takes no filter")
+
+
+if sys.argv[5] == "no-amx":
+    refuse_amx()
 
 import llama_cpp as lc
 
@@ -90,7 +114,7 @@ def steps(batch_size, length, count):
     return min(walls), sum(cpus) / len(cpus)
 
 
-print("llama.cpp by llama-cpp-python", lc.__version__ + ",", threads, "threads", file=answers)
+print(f"llama.cpp by llama-cpp-python {lc.__version__}, {threads} threads, {sys.argv[5]}", file=answers)
 for line in sys.stdin:
     case, count = line.split()
     kind, *numbers = case.split(":")

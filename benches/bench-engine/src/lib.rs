@@ -38,9 +38,9 @@ pub struct Args {
     /// The same weights for llama.cpp, a GGUF file
     #[arg(long, value_name = "FILE", requires = "peer_python")]
     peer_model: Option<PathBuf>,
-    /// Threads of the peer
+    /// Threads of either side. On a busy machine compare one thread's processor time: nothing then waits for another
     #[arg(long, value_name = "N", default_value_t = machine::processors())]
-    peer_threads: usize,
+    threads: usize,
     /// Keep keys and values so
     #[arg(long, value_enum, default_value_t = Kv::Bf16)]
     kv: Kv,
@@ -63,10 +63,10 @@ pub fn run(args: &Args) -> anyhow::Result<Report> {
         bail!("nothing to measure: give --cases and --rounds of at least one");
     }
     let bandwidth = machine::read_bandwidth();
-    let mut ours = Ours::load(&args.model, args.kv, &args.cases).context("load the model")?;
+    let mut ours = Ours::load(&args.model, args.kv, args.threads, &args.cases).context("load the model")?;
     let mut peer = match (&args.peer_python, &args.peer_model) {
         (Some(python), Some(model)) => {
-            Some(Peer::start(python, model, args.peer_threads, &args.cases).context("start llama.cpp")?)
+            Some(Peer::start(python, model, args.threads, &args.cases).context("start llama.cpp")?)
         }
         _ => None,
     };

@@ -1,10 +1,11 @@
 //! Our side: a model on the CPU backend, stepped without scheduler or sampler.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use engine_backend::{ForwardBatch, LogitsWanted};
-use engine_cpu::{CpuBackend, CpuOptions, Isa, KvType, Threads};
+use engine_cpu::{CpuBackend, CpuOptions, Isa, KvType, Threads, ThreadsConfig};
 use engine_model::{LoadOptions, Model};
 
 use crate::case::{Case, Sample};
@@ -28,7 +29,7 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    pub(crate) fn load(path: &Path, kv: Kv, cases: &[Case]) -> anyhow::Result<Ours> {
+    pub(crate) fn load(path: &Path, kv: Kv, threads: usize, cases: &[Case]) -> anyhow::Result<Ours> {
         let (kv, number_bytes) = match kv {
             Kv::F32 => (KvType::F32, 4),
             Kv::Bf16 => (KvType::Bf16, 2),
@@ -44,11 +45,13 @@ impl Ours {
             block_tokens: BLOCK_TOKENS as u32,
             step_tokens_max: most(|case| case.tokens()),
             step_logits_max: most(|case| case.sequences().0),
+            ..LoadOptions::default()
         };
         let before = machine::memory_bytes();
         let started = Instant::now();
         let isa = Isa::available()[0];
-        let backend = CpuBackend::with(CpuOptions { kv, ..CpuOptions::fast(isa) }, Threads::of_process());
+        let threads = Arc::new(Threads::new(ThreadsConfig { count: threads, ..ThreadsConfig::default() }));
+        let backend = CpuBackend::with(CpuOptions { kv, ..CpuOptions::fast(isa) }, threads);
         let backend = backend.expect("the machine has its best instructions");
         let mut model = Model::load(backend, path, &options)?;
         let mut batch = ForwardBatch::default();

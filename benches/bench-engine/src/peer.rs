@@ -23,18 +23,28 @@ impl Peer {
     pub(crate) fn start(python: &Path, model: &Path, threads: usize, cases: &[Case]) -> anyhow::Result<Peer> {
         let sequences = cases.iter().map(|case| case.sequences().0).max().unwrap_or(1);
         let cells = cases.iter().map(|case| case.sequences().0 * case.sequences().1.next_multiple_of(256)).max();
+        let sizes = [threads, sequences, cells.unwrap_or(512)];
+        // Its AMX kernels crash on some weights: then it runs without them, and its name says so.
+        Peer::with(python, model, sizes, "amx").or_else(|_| Peer::with(python, model, sizes, "no-amx"))
+    }
+
+    /// Starts it and has it do a step.
+    fn with(python: &Path, model: &Path, sizes: [usize; 3], amx: &str) -> anyhow::Result<Peer> {
         let mut child = Command::new(python)
             .args(["-c", PROGRAM])
             .arg(model)
-            .args([threads, sequences, cells.unwrap_or(512)].map(|number| number.to_string()))
+            .args(sizes.map(|number| number.to_string()))
+            .arg(amx)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("start {}", python.display()))?;
         let (questions, answers) = (child.stdin.take(), child.stdout.take());
         let (questions, answers) = questions.zip(answers).context("take the peer's pipes")?;
         let mut peer = Peer { name: String::new(), child, questions, answers: BufReader::new(answers) };
         peer.name = peer.answer()?;
+        peer.sample(Case::Decode { batch: 1, context: 4 })?;
         Ok(peer)
     }
 
@@ -56,7 +66,7 @@ impl Peer {
         let mut line = String::new();
         self.answers.read_line(&mut line).context("read the peer's answer")?;
         match line.trim() {
-            "" => bail!("the peer ended; its own words are above"),
+            "" => bail!("the peer ended: run benches/bench-engine/peer/peer.py by hand to see why"),
             answer => Ok(answer.to_owned()),
         }
     }
