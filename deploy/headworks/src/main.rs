@@ -17,6 +17,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Requests allocate and free small things all the time, on threads that hardly share them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A programmable gateway and native engine for LLM inference.
 #[derive(Parser)]
 #[command(name = "headworks", version, about, long_about = None, disable_help_subcommand = true)]

@@ -13,6 +13,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 pub use opentelemetry::Value;
 pub use opentelemetry::trace::SpanKind;
 
+const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
 /// Starts spans. Cheap to clone; [`Tracer::off`] makes spans that cost nothing and still pass a client's context on.
@@ -40,7 +41,10 @@ impl Tracer {
 
     /// A span whose parent is what the headers' `traceparent` names, or a new trace when they name none.
     pub fn from_headers(&self, name: &'static str, kind: SpanKind, headers: &HeaderMap) -> Span {
-        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Incoming::of(headers));
+        let parent = match headers.contains_key(TRACEPARENT) {
+            true => TraceContextPropagator::new().extract_with_context(&Context::new(), &Incoming::of(headers)),
+            false => Context::new(),
+        };
         self.start(SpanBuilder::from_name(name).with_kind(kind), &parent)
     }
 

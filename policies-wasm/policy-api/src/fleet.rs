@@ -150,14 +150,21 @@ pub struct Regions {
 impl FleetView {
     /// Lays rows out as columns.
     pub fn of(version: u64, replicas: &[ReplicaRow], regions: &[RegionRow]) -> FleetView {
-        let mut view = FleetView { version, ..FleetView::default() };
+        let mut view = FleetView::default();
+        view.become_of(version, replicas, regions);
+        view
+    }
+
+    /// Lays rows out as columns in the room that this view's take.
+    pub fn become_of(&mut self, version: u64, replicas: &[ReplicaRow], regions: &[RegionRow]) {
+        self.clear();
+        self.version = version;
         for row in replicas {
-            view.push(row);
+            self.push(row);
         }
         for row in regions {
-            view.regions.push(row);
+            self.regions.push(row);
         }
-        view
     }
 
     /// How many replicas there are.
@@ -225,6 +232,54 @@ impl FleetView {
             weight: take(weight),
             prefill_tokens: take(prefill_tokens),
             regions: regions.clone(),
+        }
+    }
+
+    fn clear(&mut self) {
+        let FleetView {
+            version: _,
+            id,
+            region,
+            running,
+            waiting,
+            kv_blocks_used,
+            kv_blocks_total,
+            prefix_hit_permille,
+            health,
+            draining,
+            role,
+            age_ms,
+            ttft_us,
+            tpot_us,
+            weight,
+            prefill_tokens,
+            regions,
+        } = self;
+        let Regions { id: region_id, local, available, queue, rtt_us, age_ms: region_age_ms } = regions;
+        for column in [
+            id,
+            region,
+            running,
+            waiting,
+            kv_blocks_used,
+            kv_blocks_total,
+            prefix_hit_permille,
+            health,
+            draining,
+            role,
+            age_ms,
+            ttft_us,
+            tpot_us,
+            weight,
+            prefill_tokens,
+            region_id,
+            local,
+            available,
+            queue,
+            rtt_us,
+            region_age_ms,
+        ] {
+            column.clear();
         }
     }
 

@@ -1,7 +1,7 @@
 //! The last decisions and what became of them, in a ring.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dispatch::{By, PolicyCall};
 
@@ -16,9 +16,9 @@ pub(crate) struct Record {
     pub id: u64,
     pub time_ms: u64,
     pub trace_id: Option<String>,
-    pub endpoint: String,
-    pub model: String,
-    pub tenant: String,
+    pub endpoint: Arc<str>,
+    pub model: Arc<str>,
+    pub tenant: Arc<str>,
     pub stream: bool,
     pub by: By,
     /// Every call of a policy about it, in order; at most [`CALLS_MAX`].
@@ -49,9 +49,9 @@ impl Default for Record {
             id: 0,
             time_ms: 0,
             trace_id: None,
-            endpoint: String::new(),
-            model: String::new(),
-            tenant: String::new(),
+            endpoint: Arc::default(),
+            model: Arc::default(),
+            tenant: Arc::default(),
             stream: false,
             by: By::Fallback,
             calls: Vec::new(),
@@ -108,12 +108,17 @@ impl Decisions {
         let mut ring = self.ring();
         ring.changes += 1;
         let change = ring.changes;
+        let mut gone = None;
         if ring.entries.len() == self.decisions_max {
-            ring.entries.pop_front();
+            gone = ring.entries.pop_front();
             ring.gone += 1;
         }
         ring.entries.push_back(Entry { change, record });
-        Place(ring.gone + ring.entries.len() as u64 - 1)
+        let place = Place(ring.gone + ring.entries.len() as u64 - 1);
+        drop(ring);
+        // Not while others wait for the ring.
+        drop(gone);
+        place
     }
 
     /// Puts a record in its place again. One that has made room for newer ones stays gone.
@@ -123,7 +128,9 @@ impl Decisions {
         let Some(index) = place.0.checked_sub(ring.gone) else { return };
         let Some(entry) = ring.entries.get_mut(index as usize) else { return };
         ring.changes += 1;
-        *entry = Entry { change: ring.changes, record };
+        let old = std::mem::replace(entry, Entry { change: ring.changes, record });
+        drop(guard);
+        drop(old);
     }
 
     /// The newest records that are wanted, newest first.

@@ -61,12 +61,12 @@ async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incom
 
     // One chain for the whole request: none is decided by half a swap.
     let chain = proxy.policies.chain();
-    admit::admit(proxy, journal, &chain, &facts, &tenant)?;
+    let mut seen = Some(admit::admit(proxy, journal, &chain, &facts, &tenant)?);
 
     let mut attempts = Attempts::new(proxy.limits.tries_max, request.repeat);
     let mut last_failure = None;
     loop {
-        let (placed, held) = match place::place(proxy, journal, &chain, &facts, &attempts.tried).await {
+        let (placed, held) = match place::place(proxy, journal, &chain, &facts, &attempts.tried, seen.take()).await {
             Ok(placed) => placed,
             // With nobody left to try, what went wrong with the last one says more.
             Err(Refusal::NobodyTakesWork) => return Err(last_failure.unwrap_or(Refusal::NobodyTakesWork)),

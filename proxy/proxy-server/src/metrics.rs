@@ -4,7 +4,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use dispatch::TenantHeld;
 use policy_api::Health;
@@ -23,8 +23,8 @@ use slots::SlotGauges;
 /// Everything that is counted as it happens; gauges are read when asked for.
 pub(crate) struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    tokens: IntCounterVec,
+    requests: ByWord<5>,
+    tokens: ByWord<3>,
     ttft: Histogram,
     tpot: Histogram,
     e2e: Histogram,
@@ -73,6 +73,23 @@ struct Gauges {
     recording_dropped: IntGauge,
     spans_max: IntGauge,
     spans: Mutex<SpanCounts>,
+}
+
+/// Counters of one label's words, each looked up once.
+struct ByWord<const N: usize> {
+    all: IntCounterVec,
+    each: [OnceLock<IntCounter>; N],
+}
+
+impl<const N: usize> ByWord<N> {
+    fn of(all: IntCounterVec) -> ByWord<N> {
+        ByWord { all, each: [const { OnceLock::new() }; N] }
+    }
+
+    /// The counter of a word, which has this number among them.
+    fn get(&self, index: usize, word: &str) -> &IntCounter {
+        self.each[index].get_or_init(|| self.all.with_label_values(&[word]))
+    }
 }
 
 /// Counted elsewhere; brought up to date when read.
@@ -138,12 +155,16 @@ impl Metrics {
 
     fn made_by(make: &Maker) -> Metrics {
         Metrics {
-            requests: make.counters("requests_total", "Requests of the data port by how they ended.", &["outcome"]),
-            tokens: make.counters(
+            requests: ByWord::of(make.counters(
+                "requests_total",
+                "Requests of the data port by how they ended.",
+                &["outcome"],
+            )),
+            tokens: ByWord::of(make.counters(
                 "tokens_total",
                 "Tokens of all requests, as replicas counted them, else as events passed.",
                 &["kind"],
-            ),
+            )),
             ttft: make.histogram("ttft_seconds", "Time to the first output of finished streams.", &LATENCY_BUCKETS),
             tpot: make.histogram(
                 "tpot_seconds",
@@ -184,11 +205,10 @@ impl Metrics {
     /// Counts a request that has ended.
     pub fn count(&self, sample: &Sample) {
         let Sample { outcome, e2e, ttft, tpot, usage, decide_us: _ } = sample;
-        self.requests.with_label_values(&[outcome.word()]).inc();
-        for (kind, tokens) in
-            [("prompt", usage.prompt_tokens), ("cached", usage.cached_tokens), ("output", usage.output_tokens)]
-        {
-            self.tokens.with_label_values(&[kind]).inc_by(tokens.into());
+        self.requests.get(*outcome as usize, outcome.word()).inc();
+        let kinds = [("prompt", usage.prompt_tokens), ("cached", usage.cached_tokens), ("output", usage.output_tokens)];
+        for (index, (kind, tokens)) in kinds.into_iter().enumerate() {
+            self.tokens.get(index, kind).inc_by(tokens.into());
         }
         // A refusal or a client that left says nothing of how fast answers are.
         if *outcome != Outcome::Finished {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dispatch::{Chain, Entry};
-use policy_api::{Call, Hook, RequestFacts};
+use policy_api::{Call, FleetView, Hook, RequestFacts};
 use telemetry::{SpanKind, names};
 
 use crate::config::Tenant;
@@ -12,13 +12,14 @@ use crate::exchange::verdict::{Verdict, describe_decision};
 use crate::exchange::{Refusal, place};
 use crate::proxy::Proxy;
 
+/// Answers with the fleet that was looked at.
 pub(crate) fn admit(
     proxy: &Proxy,
     journal: &mut Journal,
     chain: &Chain,
     facts: &Arc<RequestFacts>,
     tenant: &Tenant,
-) -> Result<(), Refusal> {
+) -> Result<Arc<FleetView>, Refusal> {
     let span = journal.span.child("admit", SpanKind::Internal);
     // What does not exist for this tenant costs it nothing, and is not told apart from what does not exist at all.
     if !facts.model.is_empty() && !tenant.may_use(&facts.model) {
@@ -29,14 +30,14 @@ pub(crate) fn admit(
     journal.is_charged_to(tenant.account.clone());
     if !chain.links().any(|link| link.has(Hook::Admit)) {
         span.set(names::VERDICT, Entry::Allowed.word());
-        return Ok(());
+        return Ok(fleet);
     }
     let began = proxy.clock.now();
     let decision = chain.admit(&Call { now_ms: proxy.clock.now_ms(), facts, fleet: &fleet });
     journal.admitted(&decision, &fleet, began.elapsed());
     describe_decision(&span, &decision);
     match decision.verdict {
-        Entry::Allowed => Ok(()),
+        Entry::Allowed => Ok(fleet),
         Entry::Denied(denial) => Err(Refusal::Denied(denial)),
     }
 }

@@ -52,6 +52,7 @@ pub(crate) struct Journal {
     began: Instant,
     sent: Option<Instant>,
     request_id: HeaderValue,
+    endpoint: Endpoint,
     room: Option<OwnedSemaphorePermit>,
     ticket: Option<Ticket>,
     replica: Option<ReplicaId>,
@@ -98,7 +99,8 @@ impl Outcome {
 impl Journal {
     pub fn open(proxy: &Arc<Proxy>, request: &Request<Incoming>) -> Journal {
         let path = request.uri().path();
-        let span = proxy.tracer.from_headers(Endpoint::of(path).operation(), SpanKind::Server, request.headers());
+        let endpoint = Endpoint::of(path);
+        let span = proxy.tracer.from_headers(endpoint.operation(), SpanKind::Server, request.headers());
         let path = crate::wire::cut(path);
         if span.is_recorded() {
             span.set(names::HTTP_METHOD, request.method().to_string());
@@ -107,7 +109,7 @@ impl Journal {
         let record = Record {
             time_ms: proxy.clock.now_unix_ms(),
             trace_id: span.trace_id(),
-            endpoint: path.to_owned(),
+            endpoint: path.into(),
             ..Record::default()
         };
         Journal {
@@ -116,6 +118,7 @@ impl Journal {
             relay_span: None,
             began: proxy.clock.now(),
             sent: None,
+            endpoint,
             request_id: request.headers().get(REQUEST_ID).cloned().unwrap_or_else(new_request_id),
             room: None,
             ticket: None,
@@ -173,14 +176,14 @@ impl Journal {
             request: facts.id,
             tenant: facts.tenant.as_str().into(),
             model: facts.model.as_str().into(),
-            endpoint: facts.endpoint.as_str().into(),
+            endpoint: self.record.endpoint.clone(),
             ..Subject::default()
         };
         self.prompt_tokens = facts.prompt_tokens_estimate;
         let record = &mut self.record;
         record.id = facts.id;
-        record.model = facts.model.clone();
-        record.tenant = facts.tenant.clone();
+        record.model = self.subject.model.clone();
+        record.tenant = self.subject.tenant.clone();
         record.stream = facts.stream;
         record.facts_digest = facts.digest();
         let span = &self.span;
@@ -274,7 +277,10 @@ impl Journal {
     }
 
     fn keep_record(&mut self) {
-        let record = self.record.clone();
+        self.keep(self.record.clone());
+    }
+
+    fn keep(&mut self, record: Record) {
         match self.kept {
             Some(place) => self.proxy.decisions.update(place, record),
             None => self.kept = Some(self.proxy.decisions.insert(record)),
@@ -290,8 +296,8 @@ impl Journal {
     /// Takes note that another replica answered sooner: the first one's work is dropped.
     pub fn moves_to(&mut self, ticket: Ticket, placed: &Placed, sent: Instant) {
         if let Some(replica) = self.replica.take() {
-            let (subject, kind) = (self.subject.clone(), FailureKind::Cancelled);
-            self.proxy.tell(|| Event::Failed { subject, replica, kind });
+            let kind = FailureKind::Cancelled;
+            self.proxy.tell(|| Event::Failed { subject: self.subject.clone(), replica, kind });
         }
         self.let_go();
         self.takes(ticket);
@@ -301,8 +307,8 @@ impl Journal {
 
     /// Takes note that a second replica's work is not needed.
     pub fn spares(&self, replica: ReplicaId) {
-        let (subject, kind) = (self.subject.clone(), FailureKind::Cancelled);
-        self.proxy.tell(|| Event::Failed { subject, replica, kind });
+        let kind = FailureKind::Cancelled;
+        self.proxy.tell(|| Event::Failed { subject: self.subject.clone(), replica, kind });
     }
 
     /// Takes note that a try failed.
@@ -330,8 +336,8 @@ impl Journal {
             ticket.begins();
         }
         if let (Some(replica), Some(sent)) = (self.replica, self.sent) {
-            let (subject, ttft_us) = (self.subject.clone(), micros(now.saturating_duration_since(sent)));
-            self.proxy.tell(|| Event::FirstToken { subject, replica, ttft_us });
+            let ttft_us = micros(now.saturating_duration_since(sent));
+            self.proxy.tell(|| Event::FirstToken { subject: self.subject.clone(), replica, ttft_us });
         }
     }
 
@@ -434,7 +440,8 @@ impl Journal {
             record.output_tokens = seen.output_tokens();
             record.ttft_ms = ttft.map(|ttft| ttft.as_secs_f64() * 1e3);
             record.duration_ms = Some(sample.e2e.as_secs_f64() * 1e3);
-            self.keep_record();
+            let record = std::mem::take(record);
+            self.keep(record);
         }
         self.room = None;
         (self.admitted, self.placed) = (Holds::default(), Holds::default());
@@ -456,14 +463,14 @@ impl Journal {
         if !self.asked {
             return;
         }
-        let (subject, replica) = (self.subject.clone(), self.ran_on);
+        let replica = self.ran_on;
         let outcome = match outcome {
             Outcome::Finished => policy_api::Outcome::Finished,
             Outcome::Cancelled => policy_api::Outcome::Cancelled,
             Outcome::Refused => policy_api::Outcome::Refused,
             Outcome::Failed | Outcome::Running => policy_api::Outcome::Failed,
         };
-        self.proxy.tell(|| Event::Ended { subject, replica, outcome, usage });
+        self.proxy.tell(|| Event::Ended { subject: self.subject.clone(), replica, outcome, usage });
     }
 
     fn tell_replica(&self, outcome: Outcome, tpot: Option<Duration>) {
@@ -502,7 +509,7 @@ impl Journal {
     }
 
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint::of(&self.record.endpoint)
+        self.endpoint
     }
 
     /// The replica that runs it.

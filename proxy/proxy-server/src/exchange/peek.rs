@@ -81,8 +81,19 @@ impl Peek {
         self.seen.outputs > before
     }
 
-    /// The answer has ended: what there was to see.
+    /// The answer has ended, and nobody asks again: what there was to see.
+    pub fn ended(&mut self) -> Seen {
+        self.read_document();
+        std::mem::take(&mut self.seen)
+    }
+
+    /// What there was to see of an answer that ends here, or goes on elsewhere.
     pub fn end(&mut self) -> Seen {
+        self.read_document();
+        self.seen.clone()
+    }
+
+    fn read_document(&mut self) {
         if let Form::Document { kept, bytes } = &mut self.form
             && *bytes <= self.bytes_max
         {
@@ -92,7 +103,6 @@ impl Peek {
                 self.seen.take(&fields);
             }
         }
-        self.seen.clone()
     }
 
     pub fn is_done(&self) -> bool {

@@ -52,7 +52,7 @@ impl TargetId {
     }
 }
 
-/// Asks the policies; where they hold the request, asks again when it is its turn, until the bound. Its place in the
+/// Asks the policies, about the fleet that was `seen` just now if it was; where they hold the request, asks again when it is its turn, until the bound. Its place in the
 /// queue is to be kept until it has taken the room that it was found, so that the next one sees what is left.
 pub(crate) async fn place<'p>(
     proxy: &'p Proxy,
@@ -60,9 +60,10 @@ pub(crate) async fn place<'p>(
     chain: &Chain,
     facts: &Arc<RequestFacts>,
     tried: &Tried,
+    seen: Option<Arc<FleetView>>,
 ) -> Result<(Placed, Option<hold::Place<'p>>), Refusal> {
     let mut placing = Placing::begin(proxy, journal, chain, facts, tried);
-    let mut fleet = view(proxy, facts)?;
+    let mut fleet = seen.map_or_else(|| view(proxy, facts), Ok)?;
     // Who comes later is not served sooner.
     if !proxy.hold.is_behind(facts)
         && let Some(placed) = placing.ask(journal, &fleet)?

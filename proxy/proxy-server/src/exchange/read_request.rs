@@ -81,6 +81,9 @@ fn check_path(uri: &Uri) -> Result<(), Refusal> {
 
 /// Whether a segment is `.` or `..`, however dots and slashes are written.
 fn has_dot_segments(path: &str) -> bool {
+    if !path.contains(['.', '%']) {
+        return false;
+    }
     let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
     path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }

@@ -271,7 +271,7 @@ impl Relay {
             400..500 => Outcome::Refused,
             _ => Outcome::Failed,
         };
-        journal.close(outcome, Some(self.status), Some(self.peek.end()));
+        journal.close(outcome, Some(self.status), Some(self.peek.ended()));
     }
 
     /// The replica died in mid-answer. Another one goes on, if that can be.

@@ -167,7 +167,7 @@ impl Resumption {
         loop {
             let _awaits = proxy.fleet.awaits();
             let changed = proxy.fleet.changed();
-            let (placed, held) = match place::place(proxy, journal, chain, facts, &attempts.tried).await {
+            let (placed, held) = match place::place(proxy, journal, chain, facts, &attempts.tried, None).await {
                 Ok(placed) => placed,
                 // One that died may come back: the client has waited for less.
                 Err(Refusal::NobodyTakesWork) => {

@@ -12,11 +12,16 @@ use crate::wire::Model;
 /// A reading's age is told in steps of this, so that time alone does not move the version of a fleet that is read well.
 const AGE_STEP_MS: u32 = 1000;
 
+/// Views of before that are kept for their room: those of requests that are being decided about, and a few.
+const SPARE_MAX: usize = 8;
+
 /// Hands out versions; no two views share one.
 #[derive(Default)]
 pub(crate) struct Publisher {
     version: u64,
     catalog: Catalog,
+    /// Views of before, kept for their room.
+    spare: Vec<Arc<FleetView>>,
     /// Share of the fleet that breakers may take out.
     ejection_percent_max: u32,
 }
@@ -152,11 +157,29 @@ impl Publisher {
 
     /// `old` when it already says this, else a new view with the next version.
     fn renewed(&mut self, old: &Arc<FleetView>, rows: &[ReplicaRow], regions: &[RegionRow]) -> Arc<FleetView> {
-        let same = FleetView::of(old.version, rows, regions);
-        if **old == same && old.version > 0 {
+        let mut next = self.room();
+        let view = Arc::get_mut(&mut next).expect("nobody else has it yet");
+        view.become_of(old.version, rows, regions);
+        if *view == **old && old.version > 0 {
+            self.keep_room(next);
             return old.clone();
         }
-        Arc::new(FleetView { version: self.next_version(), ..same })
+        view.version = self.next_version();
+        self.keep_room(old.clone());
+        next
+    }
+
+    /// A view that nobody looks at any more, or a new one.
+    fn room(&mut self) -> Arc<FleetView> {
+        let free = self.spare.iter_mut().position(|view| Arc::get_mut(view).is_some());
+        free.map(|at| self.spare.swap_remove(at)).unwrap_or_default()
+    }
+
+    fn keep_room(&mut self, view: Arc<FleetView>) {
+        if self.spare.len() == SPARE_MAX {
+            self.spare.remove(0);
+        }
+        self.spare.push(view);
     }
 
     /// A view without the replicas that were tried.
