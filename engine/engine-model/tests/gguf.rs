@@ -1,4 +1,5 @@
-//! GGUF files written by the `gguf` package: read as transformers reads them, and refused when they are broken.
+//! GGUF files written by the `gguf` package: they say what transformers says of the same numbers, and are refused when
+//! they are broken.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -10,7 +11,17 @@ use engine_model::{Gguf, LoadOptions, Model};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-const FILES: [&str; 4] = ["llama-q8_0", "llama-spm-q4_0", "qwen2-q5_0", "llama-tied-q4_1"];
+const FILES: [&str; 9] = [
+    "llama-q8_0",
+    "llama-spm-q4_0",
+    "qwen2-q5_0",
+    "llama-tied-q4_1",
+    "qwen3-q4_0",
+    "qwen3moe-q4_0",
+    "gemma2-q4_0",
+    "gemma3-q4_0",
+    "phi3-q4_0",
+];
 const LOGIT_ERROR_MAX: f32 = 1e-3;
 
 #[derive(Deserialize)]

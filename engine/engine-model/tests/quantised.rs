@@ -56,9 +56,9 @@ impl Layer {
                 // GPTQ stores one less: none may be zero.
                 layer.zeros[group][output] = ((-least / (most - least) * 14.0).round() as u32).max(1);
             }
-            for input in 0..inputs {
+            for (input, weight) in row.iter().enumerate() {
                 let (scale, zero) = layer.of_input(output, input);
-                layer.numbers[output][input] = (row[input] / scale + zero).round().clamp(0.0, 15.0) as u32;
+                layer.numbers[output][input] = (weight / scale + zero).round().clamp(0.0, 15.0) as u32;
             }
         }
         layer

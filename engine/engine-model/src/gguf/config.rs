@@ -10,7 +10,7 @@ use crate::config::Fields;
 use crate::{Architecture, LoadError, ModelConfig, RopeScaling};
 
 /// config.json's fields and the keys they are under, after the architecture's name and a dot.
-const FIELDS: [(&str, &str); 17] = [
+const FIELDS: [(&str, &str); 18] = [
     ("hidden_size", "embedding_length"),
     ("intermediate_size", "feed_forward_length"),
     ("num_hidden_layers", "block_count"),
@@ -22,6 +22,7 @@ const FIELDS: [(&str, &str); 17] = [
     ("max_position_embeddings", "context_length"),
     ("original_max_position_embeddings", "rope.scaling.original_context_length"),
     ("sliding_window", "attention.sliding_window"),
+    ("sliding_window_pattern", "attention.sliding_window_pattern"),
     ("attn_logit_softcapping", "attn_logit_softcapping"),
     ("final_logit_softcapping", "final_logit_softcapping"),
     ("num_experts", "expert_count"),
