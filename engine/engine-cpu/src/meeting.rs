@@ -165,7 +165,7 @@ pub(crate) use dotted::PairsDotted;
 mod dotted {
     //! The same by one instruction.
 
-    use std::arch::x86_64::{__m512i, _mm512_dpbf16_ps, _mm512_loadu_si512, _mm512_set1_epi32};
+    use std::arch::x86_64::{__m512bh, __m512i, _mm512_dpbf16_ps, _mm512_loadu_si512, _mm512_set1_epi32};
 
     use super::{Avx512, Meeting, MeetingIn, PairsRounded, bf16};
 
@@ -195,7 +195,8 @@ mod dotted {
             // SAFETY: the caller's promise; the two registers hold pairs of bf16, whatever they are called.
             unsafe {
                 let factors = _mm512_set1_epi32(factors.cast::<i32>().read_unaligned());
-                let (factors, weights) = (std::mem::transmute(factors), std::mem::transmute(weights));
+                let factors = std::mem::transmute::<__m512i, __m512bh>(factors);
+                let weights = std::mem::transmute::<__m512i, __m512bh>(weights);
                 Avx512(_mm512_dpbf16_ps(sum.0, factors, weights))
             }
         }

@@ -248,7 +248,7 @@ unsafe fn sums<L: Lanes, W: Whole<L>, const ROWS: usize, const TILES: usize, con
                         *quad = W::eight(numbers.add(q * WIDTH * QUAD));
                     }
                 }
-                for r in 0..ROWS {
+                for (r, sums) in sums.iter_mut().enumerate() {
                     let at = (x_row + r) * groups + group;
                     let (factor, x_sum) = x.factor(at);
                     let x = x.numbers.as_ptr().add(at * GROUP);
@@ -257,10 +257,10 @@ unsafe fn sums<L: Lanes, W: Whole<L>, const ROWS: usize, const TILES: usize, con
                         sum = W::add(sum, *quad, x.add(q * QUAD));
                     }
                     let factor_lanes = L::splat(factor);
-                    sums[r][t] = sums[r][t].add_product(W::finish(sum), scale.mul(factor_lanes));
+                    sums[t] = sums[t].add_product(W::finish(sum), scale.mul(factor_lanes));
                     if let Some(minima) = minima {
                         let minimum = L::load_f16(minima.as_ptr().add(place * WIDTH));
-                        sums[r][t] = sums[r][t].add_product(minimum, L::splat(factor * x_sum as f32));
+                        sums[t] = sums[t].add_product(minimum, L::splat(factor * x_sum as f32));
                     }
                 }
             }
