@@ -49,13 +49,14 @@ const ARROWS: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("wasmtime", &["policy-runtime"]),
     ("cudarc", &["engine-cuda"]),
-    ("rustls", &["proxy-server", "telemetry", "oci-artifact"]),
+    ("rustls", &["proxy-server", "upstream", "telemetry", "oci-artifact"]),
     ("ureq", &["oci-artifact", "policy-cli"]),
-    ("tokio-rustls", &["proxy-server"]),
+    ("tokio-rustls", &["proxy-server", "upstream"]),
     ("opentelemetry", &["telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),
     ("opentelemetry-otlp", &["telemetry"]),
-    ("hyper", &["proxy-server", "engine-server", "bench-load"]),
+    ("hyper", &["proxy-server", "upstream", "engine-server", "bench-load"]),
+    ("h2", &["upstream"]),
     ("axum", &["proxy-server", "engine-server"]),
     ("tokio", &["proxy-server", "upstream", "engine-server", "bench-load", "headworks"]),
 ];

@@ -1,9 +1,9 @@
-//! Where another server is: `http://host:port`, perhaps with a path before the endpoints' own.
+//! Where another server is: `http://host:port` or `https://host:port`, perhaps with a path before the endpoints' own.
 
 use std::fmt;
 
 use http::Uri;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, PathAndQuery};
 use serde::Deserialize;
 
 /// Bytes of a request's path and query. With [`PREFIX_BYTES_MAX`] more they are below the 65,534 of the `http` crate.
@@ -15,16 +15,30 @@ const PREFIX_BYTES_MAX: usize = 1 << 10;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct BaseUrl {
+    scheme: Scheme,
     authority: Authority,
     /// Begins with a slash, or is empty.
     prefix: String,
 }
 
+/// Whether a server is spoken to by TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Scheme {
+    #[default]
+    Http,
+    Https,
+}
+
 impl BaseUrl {
-    /// `http://` and a socket's address.
-    pub fn of(address: std::net::SocketAddr) -> BaseUrl {
+    /// A socket's address.
+    pub fn of(scheme: Scheme, address: std::net::SocketAddr) -> BaseUrl {
         let authority = address.to_string().parse().expect("a socket's address is an authority");
-        BaseUrl { authority, prefix: String::new() }
+        BaseUrl { scheme, authority, prefix: String::new() }
+    }
+
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// The URL of an endpoint, whose path is within [`PATH_BYTES_MAX`].
@@ -37,7 +51,10 @@ impl BaseUrl {
             }
         };
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
+        parts.scheme = Some(match self.scheme {
+            Scheme::Http => http::uri::Scheme::HTTP,
+            Scheme::Https => http::uri::Scheme::HTTPS,
+        });
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(path);
         Uri::from_parts(parts).expect("scheme, authority and path make a URL")
@@ -49,8 +66,8 @@ impl BaseUrl {
     }
 
     /// Host and port.
-    pub fn authority(&self) -> &str {
-        self.authority.as_str()
+    pub fn authority(&self) -> &Authority {
+        &self.authority
     }
 }
 
@@ -58,14 +75,15 @@ impl TryFrom<String> for BaseUrl {
     type Error = String;
 
     fn try_from(text: String) -> Result<BaseUrl, String> {
-        let example = "write it as \"http://host:port\"";
+        let example = "write it as \"http://host:port\" or \"https://host:port\"";
         let uri: Uri = text.parse().map_err(|error| format!("{text:?} is not a URL ({error}); {example}"))?;
         let parts = uri.into_parts();
-        match parts.scheme.as_ref().map(Scheme::as_str) {
-            Some("http") => {}
-            Some("https") => return Err(format!("{text:?}: https is not supported here yet; {example}")),
-            _ => return Err(format!("{text:?} has no scheme; {example}")),
-        }
+        let scheme = match parts.scheme.as_ref().map(http::uri::Scheme::as_str) {
+            Some("http") => Scheme::Http,
+            Some("https") => Scheme::Https,
+            None => return Err(format!("{text:?} has no scheme; {example}")),
+            Some(_) => return Err(format!("{text:?} has another scheme; {example}")),
+        };
         let authority = parts.authority.ok_or_else(|| format!("{text:?} has no host; {example}"))?;
         check_authority(&authority).map_err(|wrong| format!("{text:?} {wrong}; {example}"))?;
         let path = parts.path_and_query.unwrap_or(PathAndQuery::from_static("/"));
@@ -78,7 +96,7 @@ impl TryFrom<String> for BaseUrl {
         }
         match prefix.ends_with("/v1") {
             true => Err(format!("{text:?} ends with /v1, which the endpoints add themselves; leave it out")),
-            false => Ok(BaseUrl { authority, prefix }),
+            false => Ok(BaseUrl { scheme, authority, prefix }),
         }
     }
 }
@@ -99,6 +117,10 @@ fn check_authority(authority: &Authority) -> Result<(), &'static str> {
 
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.prefix)
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        write!(f, "{scheme}://{}{}", self.authority, self.prefix)
     }
 }

@@ -10,6 +10,7 @@ mod policies;
 mod signing;
 mod tenants;
 mod tokens;
+mod transport;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use thiserror::Error;
 use crate::base_url::BaseUrl;
 use crate::policies::{self as loaded, Signing};
 use crate::recorder::Recording;
+use crate::tls::PortName;
 use file::ConfigFile;
 
 pub(crate) use admin::{AdminToken, Role};
@@ -31,6 +33,7 @@ pub(crate) use discovery::{Discovery, Place, PortOf, RegionNames, Service, Templ
 pub(crate) use oci::Oci;
 pub(crate) use policies::{SLOT_NAME, is_slot_name};
 pub(crate) use tenants::{Allowance, Tenancy, Tenant, TenantFile, Tenants, hex, key_id};
+pub(crate) use transport::{Transport, Transports};
 
 pub use limits::Limits;
 
@@ -60,6 +63,7 @@ pub struct Config {
     pub(crate) recording: Option<Recording>,
     pub(crate) oci: Oci,
     pub(crate) signing: Signing,
+    pub(crate) transports: Transports,
     pub(crate) limits: Limits,
     telemetry: Option<telemetry::Config>,
     /// The file and its text, where it was read from one.
@@ -78,6 +82,7 @@ pub(crate) struct Replica {
     pub weight: u32,
     /// Of the models that it lists, these are served here; empty: all.
     pub models: Arc<[Pattern]>,
+    pub transport: Transport,
 }
 
 /// What a replica speaks beside the OpenAI endpoints.
@@ -119,6 +124,8 @@ pub(crate) struct Region {
     pub data_url: BaseUrl,
     pub admin_url: BaseUrl,
     pub admin_token: Option<Secret>,
+    /// Of its data port, and of its admin port.
+    pub transports: [Transport; 2],
 }
 
 /// A policy in its slot.
@@ -140,11 +147,15 @@ pub(crate) struct SlotRules {
     pub quarantine: Quarantine,
 }
 
-/// PEM files of the listeners' certificate.
+/// PEM files of the listeners' TLS.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TlsFiles {
     pub cert: PathBuf,
     pub key: PathBuf,
+    /// Clients must show a certificate of one of these authorities…
+    pub client_ca: Option<PathBuf>,
+    /// …on these ports.
+    pub client_ca_ports: Vec<PortName>,
 }
 
 /// A word that must not be shown.

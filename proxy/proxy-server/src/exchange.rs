@@ -15,12 +15,13 @@ mod relay;
 mod resume;
 mod send;
 mod silence;
+mod tunnel;
 mod verdict;
 
 use std::sync::Arc;
 
 use dispatch::{Attempts, Next};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -29,6 +30,7 @@ use deadline::Deadline;
 use facts::facts;
 use finish::Journal;
 use hedge::Hedging;
+use tunnel::Switching;
 
 pub(crate) use authenticate::authenticate;
 pub(crate) use finish::Outcome;
@@ -38,24 +40,34 @@ pub(crate) use refusal::Refusal;
 pub(crate) use relay::ClientBody;
 
 /// Answers one request of the data port.
-pub(crate) async fn exchange(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<ClientBody> {
+pub(crate) async fn exchange(proxy: Arc<Proxy>, mut request: Request<Incoming>) -> Response<ClientBody> {
     let mut journal = Journal::open(&proxy, &request);
-    match serve(&proxy, &mut journal, request).await {
-        Ok((answer, resumption)) => relay::relay(journal, answer, resumption),
-        Err(refusal) => journal.refuse(refusal),
+    let switching = Switching::of(&mut request);
+    let protocol = switching.as_ref().map(|switching| switching.protocol.clone());
+    match (serve(&proxy, &mut journal, request, protocol).await, switching) {
+        (Ok((answer, _)), Some(switching)) if answer.head.status == StatusCode::SWITCHING_PROTOCOLS => {
+            tunnel::tunnel(journal, answer, switching)
+        }
+        (Ok((answer, resumption)), _) => relay::relay(journal, answer, resumption),
+        (Err(refusal), _) => journal.refuse(refusal),
     }
 }
 
 /// An answer that has begun, and what it needs to go on elsewhere.
 type Begun = (send::Answer, Option<Box<resume::Resumption>>);
 
-async fn serve(proxy: &Arc<Proxy>, journal: &mut Journal, request: Request<Incoming>) -> Result<Begun, Refusal> {
+async fn serve(
+    proxy: &Arc<Proxy>,
+    journal: &mut Journal,
+    request: Request<Incoming>,
+    upgrade: Option<HeaderValue>,
+) -> Result<Begun, Refusal> {
     journal.enter()?;
     let deadline = Deadline::of(request.headers(), Instant::now())?;
     journal.ends_by(deadline);
     proxy.count_request();
     let tenant = authenticate(&proxy.tenants, request.headers(), proxy.clock.now_unix_ms())?;
-    let mut request = read_request(request, &proxy.limits).await?;
+    let mut request = read_request(request, upgrade, &proxy.limits).await?;
     let facts = facts(proxy, &mut request, &tenant);
     journal.read(&request, &facts);
 

@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::upstream::Links;
 use publish::Publisher;
 use roster::Roster;
 
@@ -72,9 +73,10 @@ pub(crate) enum NoView {
 
 impl Fleet {
     pub fn new(config: &Config) -> Fleet {
+        let links = Links::of(&config.limits);
         let fleet = Fleet {
-            roster: Roster::new(config.limits.replicas_max, config.limits.breaker()),
-            peers: config.regions.iter().map(|region| Arc::new(Peer::new(region))).collect(),
+            roster: Roster::new(config.limits.replicas_max, config.limits.breaker(), links),
+            peers: config.regions.iter().map(|region| Arc::new(Peer::new(region, &links))).collect(),
             published: ArcSwap::default(),
             publisher: Mutex::new(Publisher::new(config.limits.ejection_percent_max)),
             made_us: AtomicU64::new(0),

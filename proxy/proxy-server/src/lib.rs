@@ -31,6 +31,7 @@ mod listen;
 mod sockets;
 mod stamp;
 mod tasks;
+mod tls;
 mod wire;
 mod workers;
 

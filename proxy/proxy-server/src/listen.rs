@@ -1,45 +1,36 @@
 //! Takes connections: bounded in number, with bounded heads, TLS where configured, ended gracefully.
 
+mod after;
+mod connection;
 mod patient;
 mod version;
 
-use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use thiserror::Error;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
 
-use crate::config::{Limits, TlsFiles};
+use crate::config::Limits;
 use crate::exchange::HEADERS_ADDED_MAX;
 use crate::tasks::Stopping;
+use crate::tls::{PortName, PortTls};
 use crate::workers::Workers;
-use patient::Patient;
-use version::{ALPN, Version, agreed, sniffed};
+use connection::Connection;
+
+pub(crate) use after::After;
+pub(crate) use connection::Counts;
+pub(crate) use version::ALPN;
 
 /// How long accepting pauses when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// How long a stop waits for the first bytes of a client that has just connected: they are on their way.
-const ON_THE_WAY_MAX: Duration = Duration::from_millis(250);
 
 /// Requests that one HTTP/2 connection may have open at once.
 const STREAMS_MAX: u32 = 256;
@@ -51,41 +42,12 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Bytes of answers that wait in one HTTP/2 stream for a client that reads slowly.
 const SEND_BYTES_MAX: usize = 64 << 10;
 
-/// Why a port's certificate cannot be used.
-#[derive(Debug, Error)]
-pub(crate) enum TlsError {
-    #[error("cannot read PEM from {}: {source}", path.display())]
-    Pem { path: PathBuf, source: rustls_pki_types::pem::Error },
-    #[error("the key {} does not fit the certificate {}: {source}", key.display(), cert.display())]
-    Pair { cert: PathBuf, key: PathBuf, source: rustls::Error },
-}
-
-/// Reads a certificate and its key.
-pub(crate) fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
-    let TlsFiles { cert, key } = files;
-    let pem = |path: &PathBuf| {
-        let path = path.clone();
-        move |source| TlsError::Pem { path, source }
-    };
-    let certs = CertificateDer::pem_file_iter(cert)
-        .and_then(|certs| certs.collect::<Result<Vec<_>, _>>())
-        .map_err(pem(cert))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(pem(key))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring offers the default protocol versions")
-        .with_no_client_auth()
-        .with_single_cert(certs, private)
-        .map_err(|source| TlsError::Pair { cert: cert.clone(), key: key.clone(), source })?;
-    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
 /// A bound port.
 pub(crate) struct Port {
+    pub name: PortName,
     pub listener: TcpListener,
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Arc<PortTls>>,
+    pub counts: Counts,
     /// Room for connections.
     pub room: Arc<Semaphore>,
     pub bounds: Bounds,
@@ -125,9 +87,9 @@ impl Port {
     /// Takes connections until the stop, then waits until those that are open have finished what they are at. A plain
     /// connection is HTTP/2 when it begins so (prior knowledge), one over TLS when both have agreed on it.
     pub async fn serve(self, answers: impl Answers, stopping: Stopping, drain_max: Duration) {
-        let Port { listener, tls, room, bounds, workers } = self;
+        let Port { name: port, listener, tls, counts, room, bounds, workers } = self;
         let (open, _) = watch::channel(());
-        let graceful = GracefulShutdown::new();
+        let (end, _) = watch::channel(false);
         let stop = stopping.clone().begun();
         tokio::pin!(stop);
         loop {
@@ -135,7 +97,8 @@ impl Port {
                 accepted = accept(&listener, &room) => accepted,
                 () = &mut stop => break,
             };
-            let connection = Connection { tls: tls.clone(), bounds, watcher: graceful.watcher(), _room: room };
+            let (tls, counts, ends) = (tls.clone(), counts.clone(), end.subscribe());
+            let connection = Connection { port, tls, bounds, counts, ends, _room: room };
             let (mut open, answers, stopping) = (open.subscribe(), answers.clone(), stopping.clone());
             let serve = move |stream| async move {
                 tokio::select! {
@@ -153,7 +116,8 @@ impl Port {
             }
         }
         drop(listener);
-        if tokio::time::timeout(drain_max, graceful.shutdown()).await.is_err() {
+        end.send_replace(true);
+        if tokio::time::timeout(drain_max, end.closed()).await.is_err() {
             tracing::warn!("connections did not finish in time and are closed");
         }
     }
@@ -169,70 +133,6 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Ow
                 tracing::warn!(%error, "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
-        }
-    }
-}
-
-struct Connection {
-    tls: Option<TlsAcceptor>,
-    bounds: Bounds,
-    watcher: Watcher,
-    _room: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    async fn serve(self, mut stream: TcpStream, answers: impl Answers, stopping: Stopping) {
-        // Tokens are small writes; waiting to fill packets would add their spacing to every one.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-        let begin_max = self.bounds.header_time_max;
-        let Some(tls) = &self.tls else {
-            let begun = tokio::time::timeout(begin_max, sniffed(&mut stream));
-            return match unless_stopped(begun, stopping).await {
-                Some(Ok(Ok(Some((version, begun))))) => self.http(TokioIo::new(stream), version, begun, answers).await,
-                Some(Ok(Err(error))) => tracing::debug!(%error, "connection ended early"),
-                Some(Ok(Ok(None)) | Err(_)) | None => {}
-            };
-        };
-        match unless_stopped(tokio::time::timeout(begin_max, tls.accept(stream)), stopping).await {
-            Some(Ok(Ok(stream))) => {
-                let version = agreed(stream.get_ref().1.alpn_protocol());
-                self.http(TokioIo::new(stream), version, Bytes::new(), answers).await;
-            }
-            Some(Ok(Err(error))) => tracing::debug!(%error, "TLS handshake failed"),
-            Some(Err(_)) => tracing::debug!("TLS handshake took too long"),
-            None => {}
-        }
-    }
-
-    async fn http(
-        self,
-        io: impl Read + Write + Unpin + Send + 'static,
-        version: Version,
-        begun: Bytes,
-        answers: impl Answers,
-    ) {
-        let Connection { bounds, watcher, _room, .. } = self;
-        let service = hyper::service::service_fn(move |request| {
-            let answer = answers.clone().answer(request);
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
-        let io = Patient::new(io, begun, bounds.silence_time_max);
-        let ended = match version {
-            Version::One => {
-                let mut connection = bounds.http1().serve_connection(io, service);
-                // At a stop hyper closes a connection that it has read nothing of, though a request may wait there: it
-                // reads first.
-                match poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx))).await {
-                    Poll::Ready(ended) => ended,
-                    Poll::Pending => watcher.watch(connection).await,
-                }
-            }
-            Version::Two => watcher.watch(bounds.http2().serve_connection(io, service)).await,
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "connection ended early");
         }
     }
 }
@@ -259,18 +159,6 @@ impl Bounds {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL);
         builder
-    }
-}
-
-/// None where the proxy stops before, and a little later: what a client has just sent is on its way.
-async fn unless_stopped<T>(begun: impl Future<Output = T>, stopping: Stopping) -> Option<T> {
-    let stopped = async {
-        stopping.begun().await;
-        tokio::time::sleep(ON_THE_WAY_MAX).await;
-    };
-    tokio::select! {
-        begun = begun => Some(begun),
-        () = stopped => None,
     }
 }
 

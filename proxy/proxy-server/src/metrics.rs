@@ -40,6 +40,9 @@ pub(crate) struct Metrics {
     pub policy_counts: IntCounterVec,
     pub policy_gauges: prometheus::GaugeVec,
     pub events_dropped: IntCounter,
+    pub handshakes_refused: IntCounterVec,
+    pub slow_heads: IntCounterVec,
+    pub certificate_reloads: IntCounterVec,
     gauges: Gauges,
 }
 
@@ -54,6 +57,9 @@ struct Gauges {
     breakers: IntGaugeVec,
     replica_in_flight: IntGaugeVec,
     replica_in_flight_max: IntGauge,
+    replica_connections: IntGaugeVec,
+    replica_connections_max: IntGauge,
+    replica_waiting: IntGaugeVec,
     policy_swapping: IntGauge,
     policy_slots: IntGauge,
     policy_slots_max: IntGauge,
@@ -197,6 +203,21 @@ impl Metrics {
             )),
             events_dropped: make
                 .counter("events_dropped_total", "Events that policies were not told for lack of room."),
+            handshakes_refused: make.counters(
+                "tls_handshakes_refused_total",
+                "TLS handshakes of clients that came to nothing, by port and reason.",
+                &["port", "why"],
+            ),
+            slow_heads: make.counters(
+                "slow_heads_total",
+                "Connections whose request's head took too long, by port.",
+                &["port"],
+            ),
+            certificate_reloads: make.counters(
+                "certificate_reloads_total",
+                "Readings of certificates and keys after the first, by result.",
+                &["result"],
+            ),
             gauges: Gauges::new(make),
             registry: make.registry.clone(),
         }
@@ -250,6 +271,17 @@ impl Gauges {
             breakers: make.gauges("breakers", "Replicas by how their circuit breaker stands.", &["state"]),
             replica_in_flight: make.gauges("replica_in_flight", "Requests in flight to a replica.", &["replica"]),
             replica_in_flight_max: make.gauge("replica_in_flight_max", "Most requests in flight to one replica."),
+            replica_connections: make.gauges(
+                "replica_connections",
+                "Connections to a replica for requests, idle and busy.",
+                &["replica"],
+            ),
+            replica_connections_max: make.gauge("replica_connections_max", "Most connections to one replica."),
+            replica_waiting: make.gauges(
+                "replica_waiting",
+                "Requests that wait for a connection to a replica.",
+                &["replica"],
+            ),
             policy_swapping: make
                 .gauge("policy_swapping", "Components being loaded into a slot; at most one at a time."),
             policy_slots: make.gauge("policy_slots", "Slots in the policy chain."),
@@ -304,9 +336,15 @@ impl Gauges {
             let stands = |replica: &&Arc<Replica>| breaker_word(replica.standing(now_ms)) == word;
             self.breakers.with_label_values(&[word]).set(replicas.iter().filter(stands).count() as i64);
         }
+        self.replica_connections.reset();
+        self.replica_waiting.reset();
         for replica in replicas.iter() {
-            self.replica_in_flight.with_label_values(&[&replica.name]).set(replica.in_flight().into());
+            let (of, requests) = ([replica.name.as_str()], &replica.link.requests);
+            self.replica_in_flight.with_label_values(&of).set(replica.in_flight().into());
+            self.replica_connections.with_label_values(&of).set(requests.connections() as i64);
+            self.replica_waiting.with_label_values(&of).set(requests.waiting() as i64);
         }
+        self.replica_connections_max.set(limits.replica_connections_max as i64);
         self.replica_in_flight_max.set(limits.replica_in_flight_max.into());
         self.policy_swapping.set(proxy.policies.is_swapping().into());
         self.policy_slots.set(proxy.policies.chain().stages().len() as i64);

@@ -8,7 +8,6 @@ use http::HeaderName;
 use policy_api::Event;
 use telemetry::{Telemetry, Tracer};
 use tokio::sync::Semaphore;
-use upstream::Upstream;
 
 use crate::base_url::BaseUrl;
 use crate::clock::Clock;
@@ -25,8 +24,8 @@ use crate::recorder::{Recorder, Recording};
 use crate::reload::Reloads;
 use crate::tasks::{Stopping, Tasks};
 use crate::tenants::Register;
+use crate::tls::PortTls;
 use crate::traffic::Traffic;
-use crate::upstream::Probe;
 
 /// Components that are pulled at one time; further ones wait.
 const PULLS_MAX: usize = 4;
@@ -52,8 +51,8 @@ pub(crate) struct Proxy {
     pub tasks: Arc<Tasks>,
     pub policies: Arc<Policies>,
     pub sources: Arc<Sources>,
-    pub upstream: Upstream,
-    pub probe: Probe,
+    /// The certificates of our ports.
+    pub port_tls: Vec<Arc<PortTls>>,
     pub observer: Observer,
     pub recorder: Arc<Recorder>,
     /// Where recordings go, if anywhere.
@@ -96,6 +95,7 @@ pub(crate) struct Parts {
     pub fleet: Fleet,
     pub policies: Arc<Policies>,
     pub sources: Arc<Sources>,
+    pub port_tls: Vec<Arc<PortTls>>,
     pub observer: Observer,
     pub recorder: Arc<Recorder>,
     pub recording: Option<Recording>,
@@ -127,6 +127,7 @@ impl Proxy {
             fleet,
             policies,
             sources,
+            port_tls,
             observer,
             recorder,
             recording,
@@ -141,15 +142,14 @@ impl Proxy {
             policy_headers,
             register_token: config.register_token.clone(),
             tenants,
-            region_names: RegionNames::of(&config.region, &config.regions),
+            region_names: RegionNames::of(&config.region, &config.regions, config.transports.clone()),
             discoveries: Discoveries::default(),
             reloads: Reloads::new(config),
             resume,
             fleet,
             policies,
             sources,
-            upstream: crate::upstream::upstream(&limits),
-            probe: Probe::new(&limits),
+            port_tls,
             observer,
             recorder,
             recording,

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::discovery::WatchedFile;
 use crate::fleet::{JoinError, Source};
 use crate::proxy::Proxy;
+use crate::tls::renew_certificates;
 
 /// The configuration in force, and what became of the last reload.
 pub(crate) struct Reloads {
@@ -122,6 +123,7 @@ impl Proxy {
         }
         self.discoveries.set(self, &new.discoveries);
         errors.extend(self.reload_policies(old, &new).await);
+        errors.extend(renew_certificates(self).await);
         *lock(&self.reloads.in_force) = Arc::new(new);
         Reloaded { time_ms: 0, taken: true, errors, needs_restart }
     }

@@ -10,16 +10,15 @@ use telemetry::Telemetry;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 
 use crate::admin::Admin;
-use crate::base_url::BaseUrl;
+use crate::base_url::{BaseUrl, Scheme};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Data;
 use crate::fleet::{Fleet, Source, judge, keep, poll_peer};
 use crate::hold::ask_held;
-use crate::listen::{Bounds, Port, tls};
+use crate::listen::{Bounds, Counts, Port};
 use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
 use crate::policies::{Folder, Policies, Sources, watch, watch_folder};
@@ -30,6 +29,8 @@ use crate::reload::{reload_on_hangup, watch_config};
 use crate::sockets::{Given, Sockets};
 use crate::tasks::Tasks;
 use crate::tenants::{self, Register};
+use crate::tls::{PortName, PortTls, keep_certificates};
+use crate::upstream::Link;
 use crate::workers::Workers;
 
 /// How long background tasks get to end once the connections have.
@@ -81,7 +82,7 @@ pub enum Error {
 
 /// Reads what a configuration names, as a start would: the certificate and the policies. Blocking.
 pub fn check(config: &Config) -> Result<(), Error> {
-    config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
+    PORTS.iter().try_for_each(|port| port_tls(config, *port).map(drop))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
     let (sources, cache) = (sources(config), config.policy_cache_folder.as_deref());
     let (limits, recorder) = (&config.limits, Arc::new(Recorder::new(1)));
@@ -89,6 +90,15 @@ pub fn check(config: &Config) -> Result<(), Error> {
     loaded.map_err(|error| Error::Policy(error.to_string()))?;
     Register::open(config.tenancy.clone()).map_err(Error::Tenants)?;
     watched(config.watch.as_deref()).map(drop)
+}
+
+/// Both ports.
+const PORTS: [PortName; 2] = [PortName::Data, PortName::Admin];
+
+/// The certificate of a port, where it has one.
+fn port_tls(config: &Config, port: PortName) -> Result<Option<Arc<PortTls>>, Error> {
+    let loaded = config.tls.as_ref().map(|files| PortTls::load(files, port)).transpose();
+    loaded.map(|tls| tls.map(Arc::new)).map_err(|error| Error::Tls(error.to_string()))
 }
 
 /// The folder of policies that is watched, if one is.
@@ -119,7 +129,8 @@ pub async fn serve_on(
     ready: impl FnOnce(Bound) + Send,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let acceptor = config.tls.as_ref().map(tls).transpose().map_err(|error| Error::Tls(error.to_string()))?;
+    let [data_tls, admin_tls] = [port_tls(&config, PortName::Data)?, port_tls(&config, PortName::Admin)?];
+    let port_tls = [&data_tls, &admin_tls].into_iter().flatten().cloned().collect();
     let unusable = |port, address| move |source| Error::Listen { port, address, source };
     let bound = sockets.bound().map_err(unusable("data", config.data_listen))?;
     let Sockets { data, admin, are_given } = sockets;
@@ -128,22 +139,27 @@ pub async fn serve_on(
     let limits = config.limits.clone();
     let drain_max = Duration::from_millis(limits.drain_ms_max);
     let tasks = Arc::new(Tasks::new());
-    let proxy = start(config, &telemetry, bound, &tasks).await?;
+    let proxy = start(config, port_tls, &telemetry, bound, &tasks).await?;
 
     if are_given {
         until_looked(&proxy).await;
     }
     let threads = limits.data_threads();
     let workers = Workers::start(threads).map_err(|source| Error::Threads { threads, source })?;
-    let port = |listener, acceptor: Option<TlsAcceptor>, room: &Arc<Semaphore>, workers| Port {
+    let port = |name, listener, tls, room: &Arc<Semaphore>, workers| Port {
+        name,
         listener,
-        tls: acceptor,
+        tls,
+        counts: Counts {
+            handshakes_refused: proxy.metrics.handshakes_refused.clone(),
+            slow_heads: proxy.metrics.slow_heads.clone(),
+        },
         room: room.clone(),
         bounds: Bounds::of(&limits),
         workers,
     };
-    let data = port(data, acceptor.clone(), &proxy.connections, Some(Arc::new(workers)));
-    let admin = port(admin, acceptor, &proxy.admin_connections, None);
+    let data = port(PortName::Data, data, data_tls, &proxy.connections, Some(Arc::new(workers)));
+    let admin = port(PortName::Admin, admin, admin_tls, &proxy.admin_connections, None);
     let ports = futures_util::future::join(
         data.serve(Data(proxy.clone()), tasks.stopping(), drain_max),
         admin.serve(Admin::new(proxy.clone()), tasks.stopping(), drain_max),
@@ -177,7 +193,14 @@ async fn until_looked(proxy: &Proxy) {
     let _ = tokio::time::timeout(Duration::from_millis(proxy.limits.poll_ms_max), looks).await;
 }
 
-async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<Tasks>) -> Result<Arc<Proxy>, Error> {
+async fn start(
+    config: Config,
+    port_tls: Vec<Arc<PortTls>>,
+    telemetry: &Telemetry,
+    bound: Bound,
+    tasks: &Arc<Tasks>,
+) -> Result<Arc<Proxy>, Error> {
+    let scheme = if port_tls.is_empty() { Scheme::Http } else { Scheme::Https };
     let clock = Clock::start();
     let metrics = Metrics::new();
     let fleet = Fleet::new(&config);
@@ -212,7 +235,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<
     let (observer, events) = Observer::new(limits.events_max, metrics.events_dropped.clone());
     let parts = Parts {
         region,
-        data_url: data_url.unwrap_or_else(|| BaseUrl::of(bound.data)),
+        data_url: data_url.unwrap_or_else(|| BaseUrl::of(scheme, bound.data)),
         admin_tokens,
         policy_headers,
         tenants,
@@ -222,6 +245,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<
         fleet,
         policies,
         sources,
+        port_tls,
         observer,
         recorder: recorder.clone(),
         recording,
@@ -235,6 +259,7 @@ async fn start(config: Config, telemetry: &Telemetry, bound: Bound, tasks: &Arc<
     proxy.sync_replicas(&Source::Config, &whole.replicas);
     proxy.discoveries.set(&proxy, &whole.discoveries);
     tasks.spawn("keep", keep(proxy.clone()));
+    tasks.spawn("keep certificates", keep_certificates(proxy.clone()));
     if let (Some(path), Some(text)) = (whole.file(), whole.text()) {
         tasks.spawn("reload on SIGHUP", reload_on_hangup(proxy.clone()));
         tasks.spawn("watch the configuration", watch_config(proxy.clone(), path.to_owned(), text.to_owned()));
@@ -268,7 +293,7 @@ async fn tick(proxy: Arc<Proxy>) {
     loop {
         seconds.tick().await;
         proxy.traffic.tick(&proxy.clock, proxy.in_flight_now());
-        proxy.upstream.sweep();
-        proxy.probe.sweep();
+        proxy.fleet.replicas().iter().for_each(|replica| replica.link.sweep());
+        proxy.fleet.peers.iter().flat_map(|peer| [&peer.data, &peer.admin]).for_each(Link::sweep);
     }
 }

@@ -2,14 +2,17 @@
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
-use upstream::{Again, Bounds, Incoming, Upstream};
+use upstream::{Again, Bounds, Incoming, Origin, Outgoing, Secure, Server};
 
-use crate::config::Limits;
+use crate::base_url::BaseUrl;
+use crate::config::{Limits, Transport};
+use crate::tls::ServerTls;
 
 /// How long an idle connection is kept. Shorter than the servers' own keep-alive (uvicorn's 5 s, our engine's 10 s), so
 /// that we close first and no request goes into a connection that is being closed.
@@ -17,44 +20,78 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(4);
 /// Bytes a looked-at endpoint may answer.
 const PROBE_BYTES_MAX: usize = 1 << 20;
 
-/// The data path's client.
-pub(crate) fn upstream(limits: &Limits) -> Upstream {
-    client(limits.connect_ms_max, limits.replica_idle_max, limits.data_threads())
+/// Connections that looking at a server takes at most: one is kept, and one follows its states.
+const PROBE_CONNECTIONS_MAX: usize = 4;
+
+/// What connections may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Links {
+    requests: Bounds,
+    looks: Bounds,
 }
 
-fn client(connect_ms_max: u64, idle_max: usize, threads: usize) -> Upstream {
-    Upstream::new(Bounds {
-        connect_time_max: Duration::from_millis(connect_ms_max),
-        idle_max,
-        idle_time_max: IDLE_TIME_MAX,
-        threads,
-    })
+/// The connections to one server: those of requests, and others for looking at it, so that looking never waits behind
+/// requests.
+pub(crate) struct Link {
+    pub requests: Server,
+    pub probe: Probe,
+    /// `None`: in the clear.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
-/// Looks at servers, over connections of its own, so that looking never waits behind requests.
-pub(crate) struct Probe(Upstream);
-
-impl Probe {
-    pub fn new(limits: &Limits) -> Probe {
-        // All threads of the one runtime wait for the same sockets.
-        Probe(client(limits.connect_ms_max, 1, 1))
+impl Links {
+    pub fn of(limits: &Limits) -> Links {
+        let requests = Bounds {
+            connect_time_max: Duration::from_millis(limits.connect_ms_max),
+            connections_max: limits.replica_connections_max,
+            wait_time_max: Duration::from_millis(limits.replica_wait_ms_max),
+            streams_max: limits.replica_streams_max,
+            idle_max: limits.replica_idle_max,
+            idle_time_max: IDLE_TIME_MAX,
+            threads: limits.data_threads(),
+        };
+        // All threads of the one runtime that looks wait for the same sockets.
+        Links {
+            requests,
+            looks: Bounds { connections_max: PROBE_CONNECTIONS_MAX, idle_max: 1, threads: 1, ..requests },
+        }
     }
 
+    /// A server that nobody is connected to yet.
+    pub fn to(&self, url: &BaseUrl, transport: &Transport) -> Link {
+        let Transport { tls, server_name, http2 } = transport.clone();
+        let secure = tls.as_ref().map(|tls| Secure { trust: tls.trust.clone(), name: server_name });
+        let origin = Origin { authority: url.authority().clone(), secure, http2 };
+        Link {
+            requests: Server::new(origin.clone(), self.requests),
+            probe: Probe(Server::new(origin, self.looks)),
+            tls,
+        }
+    }
+}
+
+impl Link {
     /// Closes connections that were idle too long.
     pub fn sweep(&self) {
-        self.0.sweep();
+        self.requests.sweep();
+        self.probe.0.sweep();
     }
+}
 
+/// Looks at a server.
+pub(crate) struct Probe(Server);
+
+impl Probe {
     /// The body of a good answer to GET, or what was wrong in one sentence.
     pub async fn get(&self, uri: Uri) -> Result<Bytes, String> {
-        let mut request = Request::new(Bytes::new());
+        let mut request = Request::new(Bytes::new().into());
         *request.uri_mut() = uri;
         self.send(request).await
     }
 
     /// The body of a good answer to GET as it comes.
     pub async fn open(&self, uri: Uri) -> Result<Incoming, NotOpened> {
-        let mut request = Request::new(Bytes::new());
+        let mut request = Request::new(Bytes::new().into());
         *request.uri_mut() = uri;
         let answer = self.0.request(request, Again::Harmless).await.map_err(|_| NotOpened::Failed)?;
         match answer.status() {
@@ -65,7 +102,7 @@ impl Probe {
     }
 
     /// The same for any request.
-    pub async fn send(&self, request: Request<Bytes>) -> Result<Bytes, String> {
+    pub async fn send(&self, request: Request<Outgoing>) -> Result<Bytes, String> {
         let path = request.uri().path().to_owned();
         let answer = self.0.request(request, Again::Harmless).await;
         let answer = answer.map_err(|error| in_words(&error))?;

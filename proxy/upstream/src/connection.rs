@@ -1,26 +1,23 @@
-//! One connection to a server: what is still to be written, and what was read.
+//! One connection of HTTP/1.1 to a server: what is still to be written, and what was read.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::uri::Authority;
-use http::{Method, request};
-use socket2::{SockRef, TcpKeepalive};
+use http::header::UPGRADE;
+use http::request;
 use tokio::io::{AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
 
 use crate::error::Error;
-use crate::head::{Head, take_head};
-use crate::write::write_head;
+use crate::head::{Asked, Head, take_head};
+use crate::io::Io;
+use crate::outgoing::Outgoing;
+use crate::room::Place;
+use crate::tls::is_tls;
+use crate::write::{write_head, write_tail};
 
-/// Where a URL names no port.
-const HTTP_PORT: u16 = 80;
-/// How soon the kernel asks a silent peer whether it still lives.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Room for a read, at first; a stream's events fit many times.
 const READ_BYTES: usize = 8 << 10;
 /// Room for a read of a server that fills what there is.
@@ -30,61 +27,64 @@ const READ_BYTES_MIN: usize = 2 << 10;
 
 /// A connection, and the request that is on it.
 pub(crate) struct Connection {
-    io: TcpStream,
+    pub io: Io,
     /// What was read and not yet taken.
     pub read: BytesMut,
     read_bytes: usize,
     head: Vec<u8>,
     head_written: usize,
     body: Bytes,
+    /// What follows the body: the last chunk, and trailers.
+    tail: Bytes,
+    flushed: bool,
+    pub place: Place,
 }
 
 impl Connection {
-    pub async fn open(to: &Authority, time_max: Duration) -> io::Result<Connection> {
-        let host = to.host().trim_start_matches('[').trim_end_matches(']');
-        let opening = TcpStream::connect((host, to.port_u16().unwrap_or(HTTP_PORT)));
-        let late = || io::Error::new(ErrorKind::TimedOut, "it took too long");
-        let io = tokio::time::timeout(time_max, opening).await.map_err(|_| late())??;
-        io.set_nodelay(true)?;
-        SockRef::from(&io).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-        Ok(Connection {
+    pub fn new(io: Io, place: Place) -> Connection {
+        Connection {
             io,
             read: BytesMut::new(),
             read_bytes: READ_BYTES,
             head: Vec::new(),
             head_written: 0,
             body: Bytes::new(),
-        })
+            tail: Bytes::new(),
+            flushed: true,
+            place,
+        }
     }
 
     /// Whether nothing came while it was idle: bytes nobody asked for, or its end.
-    pub fn is_fresh(&self) -> bool {
-        let nothing = self.io.try_read(&mut [0]);
-        self.read.is_empty() && nothing.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    pub fn is_fresh(&mut self) -> bool {
+        self.read.is_empty() && self.io.is_fresh()
     }
 
     /// Whether the whole request is written and the whole answer taken.
     pub fn is_idle(&self) -> bool {
-        self.is_written() && self.read.is_empty()
+        self.is_written() && self.flushed && self.read.is_empty()
     }
 
     fn is_written(&self) -> bool {
-        self.head_written == self.head.len() && self.body.is_empty()
+        self.head_written == self.head.len() && self.body.is_empty() && self.tail.is_empty()
     }
 
     /// Sends a request and waits for the answer's head. A server may answer before it has read the whole body; what is
     /// left of it is written while the answer is read.
-    pub async fn request(&mut self, head: &request::Parts, body: &Bytes) -> Result<Head, Error> {
+    pub async fn request(&mut self, head: &request::Parts, body: &Outgoing) -> Result<Head, Error> {
         debug_assert!(self.is_idle(), "one request at a time");
         self.head.clear();
         self.head_written = 0;
+        self.flushed = false;
         write_head(&mut self.head, head, body);
-        self.body = body.clone();
+        self.body = body.data.clone();
+        self.tail = write_tail(body);
         let mut answered = false;
-        poll_fn(|cx| self.poll_head(cx, &head.method, &mut answered)).await
+        let asked = Asked { method: &head.method, to_switch: head.headers.contains_key(UPGRADE) };
+        poll_fn(|cx| self.poll_head(cx, asked, &mut answered)).await
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, method: &Method, came: &mut bool) -> Poll<Result<Head, Error>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>, asked: Asked<'_>, came: &mut bool) -> Poll<Result<Head, Error>> {
         let written = self.poll_write(cx);
         loop {
             match self.poll_read(cx) {
@@ -97,8 +97,13 @@ impl Connection {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(broke(*came, Some(error)))),
                 Poll::Ready(Ok(_)) => *came = true,
             }
-            if let Some(head) = take_head(&mut self.read, method).transpose() {
-                return Poll::Ready(head);
+            match take_head(&mut self.read, asked) {
+                Ok(None) => {}
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Err(_) if is_tls(&self.read) => {
+                    return Poll::Ready(Err(Error::Broken("it speaks TLS; write https:// in its URL")));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
@@ -106,17 +111,26 @@ impl Connection {
     /// Writes on.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_written() {
-            let slices = [IoSlice::new(&self.head[self.head_written..]), IoSlice::new(&self.body)];
-            let slices = if slices[0].is_empty() { &slices[1..] } else { &slices[..] };
-            let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
+            let slices =
+                [IoSlice::new(&self.head[self.head_written..]), IoSlice::new(&self.body), IoSlice::new(&self.tail)];
+            let first = slices.iter().position(|slice| !slice.is_empty()).unwrap_or(0);
+            let last = slices.iter().rposition(|slice| !slice.is_empty()).unwrap_or(0);
+            let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices[first..=last]))?;
             if written == 0 {
                 return Poll::Ready(Err(ErrorKind::WriteZero.into()));
             }
             let of_head = written.min(self.head.len() - self.head_written);
             self.head_written += of_head;
-            self.body.advance(written - of_head);
+            let of_body = (written - of_head).min(self.body.len());
+            self.body.advance(of_body);
+            self.tail.advance(written - of_head - of_body);
         }
-        self.body = Bytes::new();
+        if !self.flushed {
+            // What TLS has sealed may still wait for the socket.
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.flushed = true;
+            (self.body, self.tail) = (Bytes::new(), Bytes::new());
+        }
         Poll::Ready(Ok(()))
     }
 

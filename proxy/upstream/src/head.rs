@@ -22,11 +22,19 @@ pub(crate) struct Head {
     pub keep: bool,
 }
 
+/// What an answer is to.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub method: &'a Method,
+    /// The request has `Upgrade`.
+    pub to_switch: bool,
+}
+
 /// Takes the next final head out of what was read; `None` until it is whole. Interim answers (1xx) are skipped.
-pub(crate) fn take_head(read: &mut BytesMut, method: &Method) -> Result<Option<Head>, Error> {
-    while let Some(head) = take_any(read, method)? {
+pub(crate) fn take_head(read: &mut BytesMut, asked: Asked<'_>) -> Result<Option<Head>, Error> {
+    while let Some(head) = take_any(read, asked.method)? {
         match head.status {
-            // We never ask for it.
+            StatusCode::SWITCHING_PROTOCOLS if asked.to_switch => return Ok(Some(Head { keep: false, ..head })),
             StatusCode::SWITCHING_PROTOCOLS => return Err(Error::Broken("it switches to a protocol nobody asked for")),
             status if status.is_informational() => {}
             _ => return Ok(Some(head)),

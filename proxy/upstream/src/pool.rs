@@ -1,7 +1,7 @@
-//! Keeps idle connections, by thread and by server.
+//! Keeps a server's idle connections, by thread.
 
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use tokio::time::Instant;
 /// no lock is contended.
 pub(crate) struct Pool<C> {
     shards: Box<[Mutex<Shard<C>>]>,
-    /// Of one server, in one shard.
+    /// In one shard.
     idle_max: usize,
     idle_time_max: Duration,
 }
 
-type Shard<C> = HashMap<Box<str>, VecDeque<Idle<C>>>;
+type Shard<C> = VecDeque<Idle<C>>;
 
 struct Idle<C> {
     connection: C,
@@ -40,44 +40,45 @@ impl<C> Pool<C> {
         Pool { shards: (0..shards).map(|_| Mutex::default()).collect(), idle_max, idle_time_max }
     }
 
-    /// The connection that was used last, for its server is the least likely to have closed it.
-    pub fn take(&self, to: &str, now: Instant) -> Option<C> {
-        let mut shard = self.shard();
-        let idle = shard.get_mut(to)?;
-        let last = idle.pop_back()?;
+    /// The connection that was used last, for it is the least likely to have been closed.
+    pub fn take(&self, now: Instant) -> Option<C> {
+        self.take_of(&mut self.shard(), now)
+    }
+
+    /// The same of any thread: for who has waited because there may be no further connection.
+    pub fn take_any(&self, now: Instant) -> Option<C> {
+        self.shards.iter().find_map(|shard| self.take_of(&mut lock(shard), now))
+    }
+
+    fn take_of(&self, shard: &mut Shard<C>, now: Instant) -> Option<C> {
+        let last = shard.pop_back()?;
         if now.duration_since(last.since) < self.idle_time_max {
             return Some(last.connection);
         }
         // The others are older.
-        idle.clear();
+        shard.clear();
         None
     }
 
     /// Keeps a connection, in place of the oldest where there are too many.
-    pub fn put(&self, to: &str, connection: C, now: Instant) {
+    pub fn put(&self, connection: C, now: Instant) {
         if self.idle_max == 0 {
             return;
         }
         let mut shard = self.shard();
-        let idle = match shard.get_mut(to) {
-            Some(idle) => idle,
-            None => shard.entry(to.into()).or_default(),
-        };
-        if idle.len() == self.idle_max {
-            idle.pop_front();
+        if shard.len() == self.idle_max {
+            shard.pop_front();
         }
-        idle.push_back(Idle { connection, since: now });
+        shard.push_back(Idle { connection, since: now });
     }
 
-    /// Drops those that were idle too long, and servers that have none.
+    /// Drops those that were idle too long.
     pub fn sweep(&self, now: Instant) {
         for shard in &self.shards {
-            lock(shard).retain(|_, idle| {
-                while idle.front().is_some_and(|oldest| now.duration_since(oldest.since) >= self.idle_time_max) {
-                    idle.pop_front();
-                }
-                !idle.is_empty()
-            });
+            let mut shard = lock(shard);
+            while shard.front().is_some_and(|oldest| now.duration_since(oldest.since) >= self.idle_time_max) {
+                shard.pop_front();
+            }
         }
     }
 
@@ -103,37 +104,46 @@ mod tests {
     fn the_last_one_used_is_taken_first_and_the_oldest_goes_first() {
         let (pool, now) = (Pool::new(1, 2, seconds(4)), Instant::now());
         for connection in ["a", "b", "c"] {
-            pool.put("h:1", connection, now);
+            pool.put(connection, now);
         }
-        assert_eq!(pool.take("h:2", now), None);
-        assert_eq!([(); 3].map(|()| pool.take("h:1", now)), [Some("c"), Some("b"), None]);
+        assert_eq!([(); 3].map(|()| pool.take(now)), [Some("c"), Some("b"), None]);
     }
 
     #[test]
     fn none_is_taken_when_its_time_is_over() {
         let (pool, now) = (Pool::new(1, 2, seconds(4)), Instant::now());
-        pool.put("h:1", "a", now);
-        pool.put("h:1", "b", now + seconds(1));
-        assert_eq!(pool.take("h:1", now + seconds(4)), Some("b"));
-        assert_eq!(pool.take("h:1", now + seconds(4)), None);
+        pool.put("a", now);
+        pool.put("b", now + seconds(1));
+        assert_eq!(pool.take(now + seconds(4)), Some("b"));
+        assert_eq!(pool.take(now + seconds(4)), None);
     }
 
     #[test]
     fn a_sweep_drops_what_is_over_and_nothing_else() {
         let (pool, now) = (Pool::new(1, 2, seconds(4)), Instant::now());
-        pool.put("h:1", "a", now);
-        pool.put("h:1", "b", now + seconds(2));
-        pool.put("h:2", "c", now);
+        pool.put("a", now);
+        pool.put("b", now + seconds(2));
         pool.sweep(now + seconds(5));
-        assert_eq!(pool.shard().keys().map(AsRef::as_ref).collect::<Vec<_>>(), ["h:1"]);
-        assert_eq!(pool.take("h:1", now + seconds(5)), Some("b"));
-        assert_eq!(pool.take("h:1", now + seconds(5)), None);
+        assert_eq!(pool.take(now + seconds(5)), Some("b"));
+        assert_eq!(pool.take(now + seconds(5)), None);
+    }
+
+    #[test]
+    fn who_has_waited_takes_another_threads_connection() {
+        let (pool, now) = (Pool::new(2, 4, seconds(4)), Instant::now());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                use_shard(1);
+                pool.put("a", now);
+            });
+        });
+        assert_eq!((pool.take(now), pool.take_any(now)), (None, Some("a")));
     }
 
     #[test]
     fn a_pool_for_none_keeps_none() {
         let (pool, now) = (Pool::new(2, 0, seconds(4)), Instant::now());
-        pool.put("h:1", "a", now);
-        assert_eq!(pool.take("h:1", now), None);
+        pool.put("a", now);
+        assert_eq!(pool.take(now), None);
     }
 }

@@ -19,6 +19,7 @@ impl Config {
             ),
             differs("jwt", self.tenancy.tokens != new.tenancy.tokens),
             differs("tls", self.tls != new.tls),
+            differs("upstream_tls", self.transports != new.transports),
             differs("region_peer", self.regions != new.regions),
             differs("policies.watch", self.watch != new.watch),
             differs("policy_headers", self.policy_headers != new.policy_headers),

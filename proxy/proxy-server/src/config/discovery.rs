@@ -1,15 +1,18 @@
 //! Where replicas are looked for at run time: `[[discovery]]`, and what a found one is given.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dispatch::{Continues, Pattern};
 use policy_api::RegionId;
+use rustls_pki_types::ServerName;
 use serde::Deserialize;
 
-use crate::base_url::BaseUrl;
+use crate::base_url::{BaseUrl, Scheme};
 use crate::config::file::{ContinuesFile, ReplicaFile, Wrong, check_name, wrong};
+use crate::config::transport::{self, Http2File, Said, Transport, Transports};
 use crate::config::{Region, Replica, ReplicaKind};
 
 /// Milliseconds between two looks at a name server.
@@ -65,6 +68,9 @@ pub(super) struct TemplateFile {
     weight: Option<u32>,
     #[serde(default)]
     models: Vec<String>,
+    scheme: Option<Scheme>,
+    tls: Option<transport::TlsFile>,
+    http2: Option<Http2File>,
 }
 
 /// A place where replicas are looked for.
@@ -115,25 +121,38 @@ pub(crate) struct Template {
     pub region: RegionId,
     pub weight: u32,
     pub models: Arc<[Pattern]>,
+    /// Of one of which only the address is known.
+    pub scheme: Scheme,
+    pub transport: Transport,
 }
 
 /// Turns what is typed of a replica into what the fleet takes in.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RegionNames(Vec<(String, RegionId)>);
+pub(crate) struct RegionNames {
+    known: Vec<(String, RegionId)>,
+    transports: Transports,
+}
 
 impl RegionNames {
-    pub fn of(own: &str, others: &[Region]) -> RegionNames {
+    pub fn of(own: &str, others: &[Region], transports: Transports) -> RegionNames {
         let others = others.iter().map(|region| (region.name.clone(), region.id));
-        RegionNames(std::iter::once((own.to_owned(), RegionId(0))).chain(others).collect())
+        let known = std::iter::once((own.to_owned(), RegionId(0))).chain(others).collect();
+        RegionNames { known, transports }
     }
 
     fn id(&self, name: &str) -> Option<RegionId> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, id)| *id)
+        self.known.iter().find(|(known, _)| known == name).map(|(_, id)| *id)
     }
 
-    /// One replica as somebody typed it, checked.
-    pub(super) fn check(&self, file: ReplicaFile, template: &Template) -> Result<Replica, Wrong> {
-        let ReplicaFile { name, url, region, kind, continues: said, weight, models } = file;
+    /// One replica as somebody typed it, checked. The files that it names are relative to `folder`, without which it may
+    /// name none.
+    pub(super) fn check(
+        &self,
+        file: ReplicaFile,
+        template: &Template,
+        folder: Option<&Path>,
+    ) -> Result<Replica, Wrong> {
+        let ReplicaFile { name, url, region, kind, continues: said, weight, models, tls, http2 } = file;
         check_name("replica.name", &name)?;
         if weight == Some(0) {
             return wrong("replica.weight", format!("of {name:?} is 0; 100 is ordinary, 1 the least"));
@@ -155,15 +174,21 @@ impl RegionNames {
             Some(models) => check_models("replica.models", models)?,
         };
         let (kind, weight) = (kind.unwrap_or(template.kind), weight.unwrap_or(template.weight));
-        Ok(Replica { name, url, region, kind, continues: continues(said, kind), weight, models })
+        let transport = self.transports.of("replica", &url, Said { tls, http2 }, &template.transport, folder)?;
+        Ok(Replica { name, url, region, kind, continues: continues(said, kind), weight, models, transport })
     }
 
     /// Replicas as somebody typed them, checked; every name once.
-    pub(super) fn check_all(&self, files: Vec<ReplicaFile>, template: &Template) -> Result<Vec<Replica>, Wrong> {
+    pub(super) fn check_all(
+        &self,
+        files: Vec<ReplicaFile>,
+        template: &Template,
+        folder: &Path,
+    ) -> Result<Vec<Replica>, Wrong> {
         let mut names = BTreeSet::new();
         let mut replicas = Vec::new();
         for file in files {
-            let replica = self.check(file, template)?;
+            let replica = self.check(file, template, Some(folder))?;
             if !names.insert(replica.name.clone()) {
                 return wrong(
                     "replica.name",
@@ -178,7 +203,7 @@ impl RegionNames {
     /// What a client of the admin API says of a replica.
     pub fn read_json(&self, body: serde_json::Value) -> Result<Replica, String> {
         let file: ReplicaFile = serde_json::from_value(body).map_err(|error| error.to_string())?;
-        self.check(file, &Template::default()).map_err(|Wrong { key, message }| format!("`{key}` {message}"))
+        self.check(file, &Template::default(), None).map_err(|Wrong { key, message }| format!("`{key}` {message}"))
     }
 
     /// The text of a file of replicas.
@@ -194,21 +219,34 @@ impl RegionNames {
             true => serde_json::from_str(text).map_err(|error| error.to_string())?,
             false => toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?,
         };
-        self.check_all(file.replica, template).map_err(|Wrong { key, message }| format!("`{key}` {message}"))
+        let folder = path.parent().unwrap_or(Path::new(""));
+        self.check_all(file.replica, template, folder).map_err(|Wrong { key, message }| format!("`{key}` {message}"))
     }
 }
 
 impl Default for Template {
     fn default() -> Template {
-        Template { kind: ReplicaKind::Headworks, region: RegionId(0), weight: 100, models: Arc::new([]) }
+        Template {
+            kind: ReplicaKind::Headworks,
+            region: RegionId(0),
+            weight: 100,
+            models: Arc::new([]),
+            scheme: Scheme::Http,
+            transport: Transport::default(),
+        }
     }
 }
 
 impl Template {
-    /// A replica of which only the address is known.
-    pub fn replica(&self, name: String, url: BaseUrl) -> Replica {
-        let Template { kind, region, weight, models } = self.clone();
-        Replica { name, url, region, kind, continues: continues(None, kind), weight, models }
+    /// A replica of which only the address is known. By TLS its certificate must be for `host`, if no other name is
+    /// configured.
+    pub fn replica(&self, name: String, address: SocketAddr, host: &str) -> Replica {
+        let Template { kind, region, weight, models, scheme, mut transport } = self.clone();
+        if transport.server_name.is_none() && scheme == Scheme::Https {
+            transport.server_name = ServerName::try_from(host.to_owned()).ok();
+        }
+        let url = BaseUrl::of(scheme, address);
+        Replica { name, url, region, kind, continues: continues(None, kind), weight, models, transport }
     }
 }
 
@@ -269,7 +307,7 @@ impl DiscoveryFile {
                 (name, Place::Kubernetes(Service { name: service, namespace, port, api, account }), template)
             }
         };
-        Ok(Discovery { name: name.into(), place, template: template.check(regions)? })
+        Ok(Discovery { name: name.into(), place, template: template.check(regions, folder)? })
     }
 }
 
@@ -298,8 +336,8 @@ fn check_dns(host: &str, port: u16, interval_ms: u64) -> Result<(), Wrong> {
 }
 
 impl TemplateFile {
-    fn check(self, regions: &RegionNames) -> Result<Template, Wrong> {
-        let TemplateFile { kind, region, weight, models } = self;
+    fn check(self, regions: &RegionNames, folder: &Path) -> Result<Template, Wrong> {
+        let TemplateFile { kind, region, weight, models, scheme, tls, http2 } = self;
         let plain = Template::default();
         if weight == Some(0) {
             return wrong("discovery.template.weight", "is 0; 100 is ordinary, 1 the least");
@@ -316,6 +354,17 @@ impl TemplateFile {
             region,
             weight: weight.unwrap_or(plain.weight),
             models: check_models("discovery.template.models", models)?,
+            transport: check_transport(regions, scheme.unwrap_or_default(), Said { tls, http2 }, folder)?,
+            scheme: scheme.unwrap_or_default(),
         })
     }
+}
+
+fn check_transport(regions: &RegionNames, scheme: Scheme, said: Said, folder: &Path) -> Result<Transport, Wrong> {
+    if scheme == Scheme::Http && said.tls.is_some() {
+        return wrong("discovery.template.tls", "needs `scheme = \"https\"`; set that too, or leave `tls` out");
+    }
+    // Any address will do: what is found has another each time.
+    let url = BaseUrl::of(scheme, (Ipv4Addr::LOCALHOST, 1).into());
+    regions.transports.of("discovery.template", &url, said, &Transport::default(), Some(folder))
 }

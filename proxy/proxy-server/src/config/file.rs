@@ -9,7 +9,7 @@ use http::HeaderName;
 use policy_api::RegionId;
 use serde::Deserialize;
 
-use crate::base_url::BaseUrl;
+use crate::base_url::{BaseUrl, Scheme};
 use crate::config::admin::AdminFile;
 use crate::config::discovery::{self, DiscoveryFile};
 use crate::config::oci::OciFile;
@@ -17,8 +17,10 @@ use crate::config::policies::{self, PoliciesFile, PolicyFile};
 use crate::config::signing::SigningFile;
 use crate::config::tenants::{TenantFile, TenantsFile};
 use crate::config::tokens::JwtFile;
+use crate::config::transport::{self, Http2File, Said, Transport, Transports, UpstreamTlsFile};
 use crate::config::{Config, Limits, Region, RegionNames, ReplicaKind, Secret, Template, TlsFiles};
 use crate::recorder::Recording;
+use crate::tls::PortName;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +33,8 @@ pub(super) struct ConfigFile {
     policy_cache_folder: Option<PathBuf>,
     admin: AdminFile,
     tls: Option<TlsFile>,
+    #[serde(default)]
+    upstream_tls: UpstreamTlsFile,
     #[serde(default, rename = "replica")]
     replicas: Vec<ReplicaFile>,
     #[serde(default, rename = "discovery")]
@@ -63,6 +67,19 @@ pub(super) struct ConfigFile {
 struct TlsFile {
     cert: PathBuf,
     key: PathBuf,
+    client_ca_file: Option<PathBuf>,
+    #[serde(default)]
+    client_ca_ports: ClientCaPorts,
+}
+
+/// The ports that ask clients for a certificate.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ClientCaPorts {
+    #[default]
+    Both,
+    Data,
+    Admin,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +92,8 @@ pub(super) struct ReplicaFile {
     pub continues: Option<ContinuesFile>,
     pub weight: Option<u32>,
     pub models: Option<Vec<String>>,
+    pub tls: Option<transport::TlsFile>,
+    pub http2: Option<Http2File>,
 }
 
 /// How a replica goes on with a stream that another one began.
@@ -102,6 +121,8 @@ struct RegionFile {
     data_url: BaseUrl,
     admin_url: BaseUrl,
     admin_token_env: Option<String>,
+    tls: Option<transport::TlsFile>,
+    http2: Option<Http2File>,
 }
 
 #[derive(Deserialize)]
@@ -176,6 +197,7 @@ impl ConfigFile {
             policy_cache_folder,
             admin,
             tls,
+            upstream_tls,
             replicas,
             discoveries,
             regions,
@@ -202,17 +224,18 @@ impl ConfigFile {
         if let Some((key, message)) = limits.wrong() {
             return wrong(format!("limits.{key}"), message);
         }
-        let regions = check_regions(regions, &region, environment)?;
-        let names = RegionNames::of(&region, &regions);
+        let transports = upstream_tls.check(folder)?;
+        let regions = check_regions(regions, &region, &transports, folder, environment)?;
+        let names = RegionNames::of(&region, &regions, transports.clone());
         let register_token = admin.register_token(environment)?;
         Ok(Config {
             data_listen: listen,
             data_url,
             admin_listen: admin.listen,
             admin_tokens: admin.check(folder, environment)?,
-            tls: tls.map(|TlsFile { cert, key }| TlsFiles { cert: folder.join(cert), key: folder.join(key) }),
+            tls: tls.map(|tls| tls.check(folder)),
             register_token,
-            replicas: names.check_all(replicas, &Template::default())?,
+            replicas: names.check_all(replicas, &Template::default(), folder)?,
             discoveries: discovery::check(discoveries, folder, &names)?,
             policies: policies::check(policies, folder, &limits)?,
             watch: watch.map(|watched| folder.join(watched)),
@@ -225,6 +248,7 @@ impl ConfigFile {
             resume: resume.mode(),
             recording: recording.map(|file| file.check(folder)).transpose()?,
             file: None,
+            transports,
             region,
             regions,
             limits,
@@ -253,17 +277,46 @@ pub(super) fn token_from(name: &str, key: &str, environment: Environment<'_>) ->
     }
 }
 
-fn check_regions(files: Vec<RegionFile>, own: &str, environment: Environment<'_>) -> Result<Vec<Region>, Wrong> {
+impl TlsFile {
+    fn check(self, folder: &Path) -> TlsFiles {
+        let TlsFile { cert, key, client_ca_file, client_ca_ports } = self;
+        TlsFiles {
+            cert: folder.join(cert),
+            key: folder.join(key),
+            client_ca: client_ca_file.map(|path| folder.join(path)),
+            client_ca_ports: match client_ca_ports {
+                ClientCaPorts::Both => vec![PortName::Data, PortName::Admin],
+                ClientCaPorts::Data => vec![PortName::Data],
+                ClientCaPorts::Admin => vec![PortName::Admin],
+            },
+        }
+    }
+}
+
+fn check_regions(
+    files: Vec<RegionFile>,
+    own: &str,
+    transports: &Transports,
+    folder: &Path,
+    environment: Environment<'_>,
+) -> Result<Vec<Region>, Wrong> {
     let mut names = BTreeSet::from([own.to_owned()]);
     let mut regions = Vec::new();
-    for (index, RegionFile { name, data_url, admin_url, admin_token_env }) in files.into_iter().enumerate() {
+    for (index, file) in files.into_iter().enumerate() {
+        let RegionFile { name, data_url, admin_url, admin_token_env, tls, http2 } = file;
         check_name("region_peer.name", &name)?;
         if !names.insert(name.clone()) {
             return wrong("region_peer.name", format!("{name:?} is used twice; every region needs a name of its own"));
         }
         let admin_token =
             admin_token_env.map(|env| token_from(&env, "region_peer.admin_token_env", environment)).transpose()?;
-        regions.push(Region { id: RegionId(index as u32 + 1), name, data_url, admin_url, admin_token });
+        let of = |url: &BaseUrl| {
+            // One of its ports may be in the clear.
+            let tls = tls.clone().filter(|_| url.scheme() == Scheme::Https || data_url.scheme() == admin_url.scheme());
+            transports.of("region_peer", url, Said { tls, http2 }, &Transport::default(), Some(folder))
+        };
+        let transports = [of(&data_url)?, of(&admin_url)?];
+        regions.push(Region { id: RegionId(index as u32 + 1), name, data_url, admin_url, admin_token, transports });
     }
     Ok(regions)
 }
@@ -307,6 +360,12 @@ impl RecordingFile {
 impl TelemetryFile {
     fn check(self, region: &str, queue_spans_max: usize) -> Result<telemetry::Config, Wrong> {
         let TelemetryFile { otlp_endpoint, protocol, sample_ratio } = self;
+        if otlp_endpoint.scheme() == Scheme::Https {
+            return wrong(
+                "telemetry.otlp_endpoint",
+                format!("is {otlp_endpoint}; https is not supported here yet: write http://, to a collector beside us"),
+            );
+        }
         if !(0.0..=1.0).contains(&sample_ratio) {
             return wrong("telemetry.sample_ratio", format!("is {sample_ratio}; it must be from 0 to 1"));
         }

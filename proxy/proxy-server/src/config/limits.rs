@@ -26,15 +26,23 @@ pub struct Limits {
     pub in_flight_max: usize,
     /// Requests in flight to one replica, each over a connection of its own.
     pub replica_in_flight_max: u32,
+    /// Connections to one replica, idle and busy.
+    pub replica_connections_max: usize,
+    /// Milliseconds that a request waits for one of them.
+    pub replica_wait_ms_max: u64,
+    /// Requests on one connection of HTTP/2 to a replica.
+    pub replica_streams_max: usize,
     /// Idle connections kept to one replica.
     pub replica_idle_max: usize,
-    /// Milliseconds to connect to a replica.
+    /// Milliseconds to connect to a replica, its TLS handshake included.
     pub connect_ms_max: u64,
     /// Milliseconds until a replica's answer must begin.
     pub answer_ms_max: u64,
     /// Milliseconds a replica may be silent in the middle of its answer, and a client may read nothing of what it is
     /// sent.
     pub silence_ms_max: u64,
+    /// Milliseconds that neither side of a connection says anything that was switched to another protocol.
+    pub upgrade_idle_ms_max: u64,
     /// Milliseconds a replica may be silent in the middle of a stream that another one could go on with.
     pub stall_ms_max: u64,
     /// Deaths of replicas that one stream survives.
@@ -123,10 +131,14 @@ impl Default for Limits {
             data_threads: 0,
             in_flight_max: 4096,
             replica_in_flight_max: 512,
+            replica_connections_max: 1024,
+            replica_wait_ms_max: 1000,
+            replica_streams_max: 100,
             replica_idle_max: 64,
             connect_ms_max: 1000,
             answer_ms_max: 600_000,
             silence_ms_max: 120_000,
+            upgrade_idle_ms_max: 300_000,
             stall_ms_max: 10_000,
             resumes_max: 3,
             resume_bytes_max: 256 << 10,
@@ -236,7 +248,7 @@ impl Limits {
     }
 
     /// Each bound's key and value, and the least and the most that it may be.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 50] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 54] {
         let Limits {
             body_bytes_max,
             body_ms_max,
@@ -247,10 +259,14 @@ impl Limits {
             data_threads,
             in_flight_max,
             replica_in_flight_max,
+            replica_connections_max,
+            replica_wait_ms_max,
+            replica_streams_max,
             replica_idle_max,
             connect_ms_max,
             answer_ms_max,
             silence_ms_max,
+            upgrade_idle_ms_max,
             stall_ms_max,
             resumes_max,
             resume_bytes_max,
@@ -301,10 +317,15 @@ impl Limits {
             ("data_threads", data_threads as u64, 0, 1024),
             ("in_flight_max", in_flight_max as u64, 1, COUNT_MAX),
             ("replica_in_flight_max", replica_in_flight_max.into(), 1, COUNT_MAX),
+            ("replica_connections_max", replica_connections_max as u64, 1, COUNT_MAX),
+            ("replica_wait_ms_max", replica_wait_ms_max, 0, MS_MAX),
+            // Each may have 64 KiB on the way, and HTTP/2 counts those in 31 bits.
+            ("replica_streams_max", replica_streams_max as u64, 1, 32_767),
             ("replica_idle_max", replica_idle_max as u64, 0, COUNT_MAX),
             ("connect_ms_max", connect_ms_max, 1, MS_MAX),
             ("answer_ms_max", answer_ms_max, 1, MS_MAX),
             ("silence_ms_max", silence_ms_max, 1, MS_MAX),
+            ("upgrade_idle_ms_max", upgrade_idle_ms_max, 1, MS_MAX),
             ("stall_ms_max", stall_ms_max, 1, MS_MAX),
             ("resumes_max", resumes_max.into(), 0, 1000),
             ("resume_bytes_max", resume_bytes_max as u64, 0, BYTES_MAX),

@@ -67,7 +67,9 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 #[track_caller]
 fn refused(sound: &str, unsound: &str) -> String {
     assert!(SOUND.contains(sound), "{sound:?} is in the sound file");
-    parse(&SOUND.replacen(sound, unsound, 1)).expect_err("it is not sound").to_string()
+    // An authority that is there.
+    let unsound = unsound.replace("CA", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proxy/tls/ca.pem"));
+    parse(&SOUND.replacen(sound, &unsound, 1)).expect_err("it is not sound").to_string()
 }
 
 #[test]
@@ -109,7 +111,28 @@ fn an_error_names_the_key_and_the_line() {
         ("an unknown kind", "kind = \"openai\"", "kind = \"ollama\""),
         ("no port", "listen = \"127.0.0.1:8080\"", "listen = \"127.0.0.1\""),
         ("no scheme", "http://127.0.0.1:9000", "127.0.0.1:9000"),
-        ("https", "http://127.0.0.1:9000", "https://127.0.0.1:9000"),
+        ("no scheme that is known", "http://127.0.0.1:9000", "ftp://127.0.0.1:9000"),
+        ("TLS in the clear", "url = \"http://127.0.0.1:9000\"", "url = \"http://127.0.0.1:9000\"\ntls = {}"),
+        ("an authority that is not there", "[limits]", "[upstream_tls]\nca_file = \"no/such\"\n[limits]"),
+        ("a certificate without its key", "[limits]", "[upstream_tls]\nclient_certificate = \"a\"\n[limits]"),
+        ("a key without its certificate", "[limits]", "[upstream_tls]\nclient_key = \"a\"\n[limits]"),
+        (
+            "a certificate's name that is none",
+            "url = \"http://127.0.0.1:9000\"",
+            "url = \"https://127.0.0.1:9000\"\ntls = { ca_file = \"CA\", server_name = \"a b\" }",
+        ),
+        ("an odd HTTP", "weight = 200", "http2 = \"yes\""),
+        (
+            "a port that clients show nothing",
+            "[limits]",
+            "[tls]\ncert = \"a\"\nkey = \"b\"\nclient_ca_ports = \"none\"\n[limits]",
+        ),
+        (
+            "TLS of what is found in the clear",
+            "[limits]",
+            "[[discovery]]\nkind = \"file\"\npath = \"x\"\n[discovery.template]\ntls = {}\n[limits]",
+        ),
+        ("a collector by TLS", "http://127.0.0.1:4318", "https://127.0.0.1:4318"),
         ("a path of the endpoints", "http://127.0.0.1:9000", "http://127.0.0.1:9000/v1"),
         ("a missing key", "slot = \"placement\"", ""),
         ("not TOML", "[admin]", "[admin"),
@@ -173,6 +196,46 @@ fn an_error_names_the_key_and_the_line() {
     ];
     let shown = cases.map(|(name, sound, unsound)| format!("# {name}\n{}\n", refused(sound, unsound)));
     insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn what_is_not_said_of_a_replicas_tls_is_as_it_is_said_of_all() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proxy/tls"));
+    let text = r#"
+        listen = "127.0.0.1:0"
+        admin.listen = "127.0.0.1:0"
+        upstream_tls = { ca_file = "ca.pem", client_certificate = "client.pem", client_key = "client.key" }
+        [[replica]]
+        name = "plain"
+        url = "http://a"
+        [[replica]]
+        name = "as-all"
+        url = "https://a"
+        [[replica]]
+        name = "own"
+        url = "https://a"
+        tls = { ca_file = "strangers.pem", server_name = "b" }
+        [[discovery]]
+        kind = "dns"
+        host = "pool.example"
+        port = 443
+        [discovery.template]
+        scheme = "https"
+        http2 = "always"
+    "#;
+    let config = Config::parse(text, &folder.join("proxy.toml")).unwrap();
+    let [plain, all, own] = &config.replicas[..] else { panic!("three are configured") };
+    let tls = |replica: &Replica| replica.transport.tls.clone().map(|tls| tls.files.clone());
+    assert_eq!(tls(plain), None);
+    let (as_all, as_own) = (tls(all).unwrap(), tls(own).unwrap());
+    assert_eq!(as_all.ca.as_deref(), Some(&*folder.join("ca.pem")));
+    assert_eq!(as_own.ca.as_deref(), Some(&*folder.join("strangers.pem")));
+    assert!(as_all.identity.is_some() && as_all.identity == as_own.identity);
+    assert_eq!(own.transport.server_name.as_ref().unwrap().to_str(), "b");
+    let found = config.discoveries[0].template.replica("x".to_owned(), ([10, 0, 0, 1], 443).into(), "pool.example");
+    assert_eq!((found.url.to_string().as_str(), tls(&found)), ("https://10.0.0.1:443", tls(all)));
+    assert_eq!(found.transport.server_name.unwrap().to_str(), "pool.example");
+    assert_eq!(found.transport.http2, upstream::Http2::Always);
 }
 
 #[test]

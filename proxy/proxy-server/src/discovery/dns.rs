@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::base_url::BaseUrl;
 use crate::config::{Replica, Template};
 use crate::discovery::Finder;
 
@@ -39,7 +38,7 @@ pub(super) async fn find(finder: Finder, name: Name, interval_ms: u64, template:
 
 /// A replica for each address, in an order that does not depend on the answer's.
 fn replicas(host: &str, addresses: BTreeSet<SocketAddr>, template: &Template) -> Vec<Replica> {
-    let replica = |address: SocketAddr| template.replica(format!("{host}/{address}"), BaseUrl::of(address));
+    let replica = |address: SocketAddr| template.replica(format!("{host}/{address}"), address, host);
     addresses.into_iter().take(ADDRESSES_MAX).map(replica).collect()
 }
 

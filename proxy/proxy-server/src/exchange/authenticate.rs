@@ -31,11 +31,8 @@ pub(crate) fn authenticate(register: &Register, headers: &HeaderMap, now_unix_ms
     }
 }
 
-/// Takes out the key that was judged here: replicas have no use for it, and must not learn it.
-pub(crate) fn forget_key(headers: &mut HeaderMap) {
-    headers.remove(AUTHORIZATION);
-    headers.remove(API_KEY);
-}
+/// Where tenants' keys are judged here: replicas have no use for them, and must not learn them.
+pub(crate) static KEYS: [HeaderName; 2] = [AUTHORIZATION, API_KEY];
 
 fn key_of(headers: &HeaderMap) -> Option<&str> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();

@@ -558,6 +558,10 @@ impl Journal {
         Duration::from_millis(self.proxy.limits.silence_ms_max)
     }
 
+    pub fn upgrade_idle_max(&self) -> Duration {
+        Duration::from_millis(self.proxy.limits.upgrade_idle_ms_max)
+    }
+
     pub fn peek_bytes_max(&self) -> usize {
         self.proxy.limits.peek_bytes_max
     }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use dispatch::Repeat;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use crate::base_url::PATH_BYTES_MAX;
 use crate::config::Limits;
 use crate::exchange::Refusal;
-use crate::exchange::hops::count_of_clients;
+use crate::exchange::hops::{count_of_clients, onward_trailers};
 use crate::wire::{RequestFields, read_request_fields};
 
 pub(crate) use crate::wire::Endpoint;
@@ -29,12 +29,20 @@ pub(crate) struct ReadRequest {
     pub path: PathAndQuery,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// What followed the body.
+    pub trailers: Option<Box<HeaderMap>>,
+    /// The protocol that the client would switch to.
+    pub upgrade: Option<HeaderValue>,
     pub endpoint: Endpoint,
     pub fields: RequestFields,
     pub repeat: Repeat,
 }
 
-pub(crate) async fn read_request(request: Request<Incoming>, limits: &Limits) -> Result<ReadRequest, Refusal> {
+pub(crate) async fn read_request(
+    request: Request<Incoming>,
+    upgrade: Option<HeaderValue>,
+    limits: &Limits,
+) -> Result<ReadRequest, Refusal> {
     let (head, body) = request.into_parts();
     check_path(&head.uri)?;
     if count_of_clients(&head.headers) > limits.headers_max {
@@ -45,10 +53,11 @@ pub(crate) async fn read_request(request: Request<Incoming>, limits: &Limits) ->
         return Err(Refusal::WrongMethod { path: head.uri.path().to_owned() });
     }
     let limit = Duration::from_millis(limits.body_ms_max);
-    let body = match tokio::time::timeout(limit, read_body(&head.headers, body, limits.body_bytes_max)).await {
-        Ok(body) => body?,
-        Err(_) => return Err(Refusal::BodyTooSlow { body_ms_max: limits.body_ms_max }),
-    };
+    let (body, trailers) =
+        match tokio::time::timeout(limit, read_body(&head.headers, body, limits.body_bytes_max)).await {
+            Ok(body) => body?,
+            Err(_) => return Err(Refusal::BodyTooSlow { body_ms_max: limits.body_ms_max }),
+        };
     let fields = match (endpoint, read_request_fields(&body, endpoint)) {
         (_, Ok(fields)) => fields,
         // What the body of an unknown endpoint means is the replica's to say.
@@ -57,12 +66,17 @@ pub(crate) async fn read_request(request: Request<Incoming>, limits: &Limits) ->
     };
     // A replica may store responses, and then a second one is one too many.
     let harmless = !matches!(endpoint, Endpoint::Other | Endpoint::Responses) || head.method.is_safe();
+    // What comes after a switch may do anything, and another protocol's first bytes are not a request's body.
+    let upgrade = upgrade.filter(|_| endpoint == Endpoint::Other && body.is_empty());
+    let harmless = harmless && upgrade.is_none();
     Ok(ReadRequest {
         repeat: if harmless { Repeat::Harmless } else { Repeat::OnlyUnseen },
         path: head.uri.into_parts().path_and_query.unwrap_or(PathAndQuery::from_static("/")),
         method: head.method,
         headers: head.headers,
         body,
+        trailers,
+        upgrade,
         endpoint,
         fields,
     })
@@ -88,7 +102,12 @@ fn has_dot_segments(path: &str) -> bool {
     path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
 
-async fn read_body(headers: &HeaderMap, mut body: Incoming, bytes_max: usize) -> Result<Bytes, Refusal> {
+/// All of a body, and its trailers.
+async fn read_body(
+    headers: &HeaderMap,
+    mut body: Incoming,
+    bytes_max: usize,
+) -> Result<(Bytes, Option<Box<HeaderMap>>), Refusal> {
     let too_large = || Refusal::BodyTooLarge { body_bytes_max: bytes_max };
     if body.size_hint().lower() > bytes_max as u64 {
         // A client that waits for `100 Continue` has sent nothing yet, and need not.
@@ -100,9 +119,16 @@ async fn read_body(headers: &HeaderMap, mut body: Incoming, bytes_max: usize) ->
     let expected = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
+    let mut trailers = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Refusal::ClientBroke(error.to_string()))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                trailers = frame.into_trailers().ok().and_then(onward_trailers);
+                continue;
+            }
+        };
         if first.len() + all.len() + data.len() > bytes_max {
             drain(&mut body, bytes_max.saturating_mul(DRAIN_TIMES)).await;
             return Err(too_large());
@@ -118,7 +144,7 @@ async fn read_body(headers: &HeaderMap, mut body: Incoming, bytes_max: usize) ->
         }
         all.extend_from_slice(&data);
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
+    Ok((if all.is_empty() { first } else { all.freeze() }, trailers))
 }
 
 async fn drain(body: &mut Incoming, bytes_max: usize) {

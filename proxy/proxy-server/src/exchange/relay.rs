@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, Response, StatusCode, response};
+use http::{HeaderMap, Response, StatusCode, Version, response};
 use http_body::{Body, Frame, SizeHint};
 use policy_api::Health;
 use thiserror::Error;
@@ -63,7 +63,7 @@ pub(crate) struct Relay {
 enum End {
     /// By its length: no more bytes than these may follow.
     Length,
-    /// By a last chunk.
+    /// By a last chunk, or the last frame of a stream of HTTP/2.
     Chunk,
     /// By the connection's end, which may also be the replica's.
     Close,
@@ -112,16 +112,27 @@ fn peek_for(headers: &HeaderMap, bytes_max: usize) -> Peek {
 }
 
 fn end_of(head: &response::Parts, endpoint: Endpoint) -> End {
-    let response::Parts { status, headers, .. } = head;
+    let response::Parts { status, headers, version, .. } = head;
     let says_done = endpoint.says_done()
         && status.is_success()
         && is_of(headers, EVENTS)
         && !headers.contains_key(CONTENT_ENCODING);
     match headers.contains_key(CONTENT_LENGTH) {
         true => End::Length,
-        false if headers.contains_key(TRANSFER_ENCODING) => End::Chunk,
+        false if headers.contains_key(TRANSFER_ENCODING) || *version == Version::HTTP_2 => End::Chunk,
         false if says_done => End::DoneThenClose,
         false => End::Close,
+    }
+}
+
+/// Trailers without what is about one connection.
+fn about_the_message(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            strip(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(other) => other,
     }
 }
 
@@ -225,7 +236,7 @@ impl Relay {
         self.silence.broken();
         let mut data = match frame.into_data() {
             Ok(data) => data,
-            Err(frame) => return Some(frame),
+            Err(frame) => return Some(about_the_message(frame)),
         };
         if let Some(resumption) = &mut self.resumption {
             data = resumption.seam.pass(data);

@@ -12,12 +12,12 @@ use http_body_util::BodyExt;
 use policy_api::{Event, FailureKind};
 use telemetry::{Span, SpanKind, names};
 use tokio::time::Instant;
-use upstream::{Again, Incoming};
+use upstream::{Again, Incoming, Outgoing, Server};
 
-use crate::exchange::authenticate::forget_key;
+use crate::exchange::authenticate::KEYS;
 use crate::exchange::finish::Journal;
 use crate::exchange::hedge::{Hedging, hedged};
-use crate::exchange::hops::{HOP, REQUEST_ID, onward};
+use crate::exchange::hops::{HOP, REQUEST_ID, ask_to_switch, onward};
 use crate::exchange::place::Placed;
 use crate::exchange::resume::ask_for_tokens;
 use crate::exchange::{ReadRequest, Refusal};
@@ -65,7 +65,8 @@ pub(crate) async fn send(
     let onward = onward_request(proxy, journal, request, &placed, &span);
     let answer_until = Instant::now() + Duration::from_millis(proxy.limits.answer_ms_max);
     let until = journal.deadline().or(answer_until);
-    let first = std::pin::pin!(first_byte(proxy, onward, request.repeat));
+    let server = server_of(&placed).clone();
+    let first = std::pin::pin!(first_byte(proxy, server, onward, request.repeat));
     let answer = hedged(proxy, journal, request, first, hedging);
     let result = match tokio::time::timeout_at(until, answer).await {
         Ok(result) => result,
@@ -145,14 +146,19 @@ pub(super) fn begin<'a>(
     let span = journal.span.child("send", SpanKind::Client);
     describe(&span, placed, journal.tries() + 1);
     let onward = onward_request(proxy, journal, request, placed, &span);
-    let repeat = request.repeat;
+    let (server, repeat) = (server_of(placed).clone(), request.repeat);
     async move {
         let _span = span;
-        first_byte(proxy, onward, repeat).await
+        first_byte(proxy, server, onward, repeat).await
     }
 }
 
-async fn first_byte(proxy: &Proxy, request: Request<Bytes>, repeat: Repeat) -> Result<Answer, Broke> {
+async fn first_byte(
+    proxy: &Proxy,
+    server: Server,
+    request: Request<Outgoing>,
+    repeat: Repeat,
+) -> Result<Answer, Broke> {
     let broke = |error: &(dyn std::error::Error + 'static)| Broke {
         failure: Failure::BrokeBeforeFirstByte,
         error: in_words(error),
@@ -162,7 +168,8 @@ async fn first_byte(proxy: &Proxy, request: Request<Bytes>, repeat: Repeat) -> R
         Repeat::Harmless => Again::Harmless,
         Repeat::OnlyUnseen => Again::Never,
     };
-    let answer = proxy.upstream.request(request, again).await.map_err(|error| match error.is_connect() {
+    let answer = server.request(request, again).await.map_err(|error| match error.is_connect() {
+        false if error.is_no_room() => Broke { failure: Failure::Busy, weight: 0, ..broke(&error) },
         false => broke(&error),
         true => {
             let weight = match no_connection(&error) {
@@ -189,30 +196,35 @@ fn onward_request(
     request: &ReadRequest,
     placed: &Placed,
     span: &Span,
-) -> Request<Bytes> {
-    let mut headers = onward(&request.headers);
+) -> Request<Outgoing> {
+    let forgets = matches!(placed, Placed::Replica(_)) && proxy.tenants.are_configured();
+    let mut headers = onward(&request.headers, if forgets { &KEYS } else { &[] });
+    if let Some(protocol) = &request.upgrade {
+        ask_to_switch(&mut headers, protocol.clone());
+    }
     ask_for_tokens(&mut headers, proxy, request, placed);
     headers.insert(REQUEST_ID, journal.request_id().clone());
     journal.deadline().tell(&mut headers, Instant::now());
     let base = match placed {
-        Placed::Replica(replica) => {
-            // Where tenants' keys are judged here, a replica never gets them.
-            if proxy.tenants.are_configured() {
-                forget_key(&mut headers);
-            }
-            &replica.url
-        }
+        Placed::Replica(replica) => &replica.url,
         Placed::Region { peer, hop } => {
             headers.insert(HOP, HeaderValue::from(*hop));
             &peer.data_url
         }
     };
     span.inject(&mut headers);
-    let mut onward = Request::new(request.body.clone());
+    let mut onward = Request::new(Outgoing { data: request.body.clone(), trailers: request.trailers.clone() });
     *onward.method_mut() = request.method.clone();
     *onward.uri_mut() = base.join(&request.path);
     *onward.headers_mut() = headers;
     onward
+}
+
+fn server_of(placed: &Placed) -> &Server {
+    match placed {
+        Placed::Replica(replica) => &replica.link.requests,
+        Placed::Region { peer, .. } => &peer.data.requests,
+    }
 }
 
 fn describe(span: &Span, placed: &Placed, attempt: u32) {
@@ -223,17 +235,23 @@ fn describe(span: &Span, placed: &Placed, attempt: u32) {
     match placed {
         Placed::Replica(replica) => {
             span.set(names::REPLICA, replica.name.clone());
-            span.set(names::SERVER_ADDRESS, replica.url.authority().to_owned());
+            span.set(names::SERVER_ADDRESS, replica.url.authority().to_string());
         }
         Placed::Region { peer, .. } => {
             span.set(names::REGION, peer.name.clone());
-            span.set(names::SERVER_ADDRESS, peer.data_url.authority().to_owned());
+            span.set(names::SERVER_ADDRESS, peer.data_url.authority().to_string());
         }
     }
 }
 
 fn failed(proxy: &Proxy, journal: &mut Journal, placed: &Placed, broke: Broke) -> Failed {
     let Broke { failure, error, weight } = broke;
+    if failure == Failure::Busy {
+        tracing::info!(target_name = placed.name(), error, "no room for a try");
+        journal.conducts(Conduct::Unknown);
+        journal.try_failed(FailureKind::Refused);
+        return Failed { failure, refusal: Refusal::ReplicaBusy };
+    }
     // What we had no means for says nothing of the replica.
     let is_its_own = weight > 0 || failure == Failure::TooSlow;
     journal.conducts(if is_its_own { Conduct::Failed } else { Conduct::Unknown });

@@ -8,6 +8,8 @@ use policy_api::{RegionId, RegionRow};
 use crate::admin::RegionDoc;
 use crate::base_url::BaseUrl;
 use crate::config::{self, Secret};
+use crate::tls::ServerTls;
+use crate::upstream::{Link, Links};
 
 /// A region of the mesh that is not ours.
 pub(crate) struct Peer {
@@ -16,6 +18,10 @@ pub(crate) struct Peer {
     pub data_url: BaseUrl,
     pub admin_url: BaseUrl,
     pub admin_token: Option<Secret>,
+    /// To its data port.
+    pub data: Link,
+    /// To its admin port.
+    pub admin: Link,
     reading: Mutex<PeerReading>,
 }
 
@@ -31,10 +37,16 @@ pub(crate) struct PeerReading {
 }
 
 impl Peer {
-    pub fn new(file: &config::Region) -> Peer {
-        let config::Region { id, name, data_url, admin_url, admin_token } = file.clone();
+    pub fn new(file: &config::Region, links: &Links) -> Peer {
+        let config::Region { id, name, data_url, admin_url, admin_token, transports } = file.clone();
         let reading = PeerReading { error: Some("not reached yet".to_owned()), ..PeerReading::default() };
-        Peer { id, name, data_url, admin_url, admin_token, reading: Mutex::new(reading) }
+        let (data, admin) = (links.to(&data_url, &transports[0]), links.to(&admin_url, &transports[1]));
+        Peer { id, name, data_url, admin_url, admin_token, data, admin, reading: Mutex::new(reading) }
+    }
+
+    /// Of both its ports.
+    pub fn tls(&self) -> impl Iterator<Item = Arc<ServerTls>> {
+        [&self.data, &self.admin].into_iter().filter_map(|link| link.tls.clone())
     }
 
     pub fn reading(&self) -> MutexGuard<'_, PeerReading> {

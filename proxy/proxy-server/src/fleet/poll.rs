@@ -17,7 +17,7 @@ use crate::fleet::look::{Looked, Looker};
 use crate::fleet::pace::{self, Pace};
 use crate::fleet::{Peer, Replica};
 use crate::proxy::Proxy;
-use crate::upstream::{NotOpened, Probe};
+use crate::upstream::NotOpened;
 use crate::wire;
 
 /// Looks at a replica between two readings of its models, while it is well.
@@ -74,11 +74,11 @@ impl Looking {
 
     async fn look(&mut self, proxy: &Proxy, replica: &Arc<Replica>) -> Result<(), String> {
         let in_flight_then = replica.in_flight();
-        let Looked { state, load_error } = self.looker.look(&proxy.probe, replica, proxy.clock.now()).await?;
+        let Looked { state, load_error } = self.looker.look(&replica.link.probe, replica, proxy.clock.now()).await?;
         replica.loads(load_error);
         // For some its list of models is the one thing that says whether they are well.
         if replica.kind == ReplicaKind::Openai || self.looks_to_models == 0 || replica.may_be_another(&state) {
-            let models = proxy.probe.get(replica.url.endpoint("/v1/models")).await?;
+            let models = replica.link.probe.get(replica.url.endpoint("/v1/models")).await?;
             let models = wire::read_models(&models)
                 .map_err(|error| format!("GET /v1/models gave no list of models: {error}"))?;
             replica.serves(models);
@@ -98,7 +98,7 @@ impl Looking {
         let every_ms = (least.as_millis() / PUSHES_PER_LOOK).clamp(PUSH_MS_LEAST, PUSH_MS_MOST);
         let silence_max = Duration::from_millis(proxy.limits.poll_ms_max).max(PUSH_SILENCE_LEAST);
         let path = format!("/state/stream?every_ms={every_ms}").parse().expect("it is a path");
-        let opened = proxy.probe.open(replica.url.join(&path));
+        let opened = replica.link.probe.open(replica.url.join(&path));
         match tokio::time::timeout(silence_max, opened).await {
             Ok(Ok(body)) => {
                 let mut following = Following::of(body);
@@ -138,7 +138,7 @@ pub(crate) async fn poll_peer(proxy: Arc<Proxy>, peer: Arc<Peer>) {
     loop {
         ticks.tick().await;
         let sent = proxy.clock.now();
-        match tokio::time::timeout(limit, ask(&proxy.probe, &peer)).await {
+        match tokio::time::timeout(limit, ask(&peer)).await {
             Ok(Ok(region)) => peer.looks_well(region, micros(sent.elapsed()), proxy.clock.now_ms()),
             Ok(Err(error)) => peer.looks_ill(error),
             Err(_) => peer.looks_ill(format!("no answer within {} ms", limit.as_millis())),
@@ -147,14 +147,14 @@ pub(crate) async fn poll_peer(proxy: Arc<Proxy>, peer: Arc<Peer>) {
     }
 }
 
-async fn ask(probe: &Probe, peer: &Peer) -> Result<RegionDoc, String> {
+async fn ask(peer: &Peer) -> Result<RegionDoc, String> {
     let uri: Uri = peer.admin_url.endpoint("/admin/v1/region");
     let mut request = Request::get(uri);
     if let Some(token) = &peer.admin_token {
         request = request.header(AUTHORIZATION, format!("Bearer {}", token.0));
     }
     let request = request.body(Default::default()).map_err(|error| format!("the token cannot be sent: {error}"))?;
-    let body = probe.send(request).await?;
+    let body = peer.admin.probe.send(request).await?;
     serde_json::from_slice(&body).map_err(|error| format!("GET /admin/v1/region gave no region: {error}"))
 }
 

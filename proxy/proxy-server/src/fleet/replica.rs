@@ -8,9 +8,10 @@ use openai_api::ReplicaState;
 use policy_api::{Health, RegionId, ReplicaId, ReplicaRole, ReplicaRow};
 
 use crate::base_url::BaseUrl;
-use crate::config::{self, ReplicaKind};
+use crate::config::{self, ReplicaKind, Transport};
 use crate::fleet::Source;
 use crate::fleet::stay::Stay;
+use crate::upstream::{Link, Links};
 use crate::wire::{Model, ModelList};
 
 /// Finished requests that show how slow a replica is.
@@ -21,6 +22,8 @@ pub(crate) struct Replica {
     pub id: ReplicaId,
     pub name: String,
     pub url: BaseUrl,
+    transport: Transport,
+    pub link: Link,
     pub kind: ReplicaKind,
     continues: Continues,
     pub region: RegionId,
@@ -73,11 +76,13 @@ pub(crate) struct Ticket {
 }
 
 impl Replica {
-    pub fn new(id: ReplicaId, file: &config::Replica, source: Source, rules: BreakerRules) -> Replica {
-        let config::Replica { name, url, region, kind, continues, weight, models } = file.clone();
+    pub fn new(id: ReplicaId, file: &config::Replica, source: Source, rules: BreakerRules, links: &Links) -> Replica {
+        let config::Replica { name, url, region, kind, continues, weight, models, transport } = file.clone();
         Replica {
             id,
             name,
+            link: links.to(&url, &transport),
+            transport,
             url,
             kind,
             continues,
@@ -112,9 +117,10 @@ impl Replica {
 
     /// Whether a source means this one by it. Another weight is no other replica.
     pub fn is_as(&self, file: &config::Replica) -> bool {
-        let config::Replica { name, url, region, kind, continues, weight: _, models } = file;
-        let own = (&self.name, &self.url, &self.region, &self.kind, &self.continues, &self.only_models);
-        own == (name, url, region, kind, continues, models)
+        let config::Replica { name, url, region, kind, continues, weight: _, models, transport } = file;
+        let own =
+            (&self.name, &self.url, &self.transport, &self.region, &self.kind, &self.continues, &self.only_models);
+        own == (name, url, transport, region, kind, continues, models)
     }
 
     pub fn set_weight(&self, weight: u32) {

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::config;
 use crate::fleet::{Replica, Source};
+use crate::upstream::Links;
 
 /// All replicas in the order of their ids, those that are about to go included.
 pub(crate) struct Roster {
@@ -18,6 +19,7 @@ pub(crate) struct Roster {
     turn: Mutex<u32>,
     replicas_max: usize,
     rules: BreakerRules,
+    links: Links,
 }
 
 /// What a source's word changed.
@@ -48,8 +50,8 @@ pub(crate) enum Joined {
 }
 
 impl Roster {
-    pub fn new(replicas_max: usize, rules: BreakerRules) -> Roster {
-        Roster { members: ArcSwap::default(), turn: Mutex::default(), replicas_max, rules }
+    pub fn new(replicas_max: usize, rules: BreakerRules, links: Links) -> Roster {
+        Roster { members: ArcSwap::default(), turn: Mutex::default(), replicas_max, rules, links }
     }
 
     pub fn members(&self) -> Arc<Vec<Arc<Replica>>> {
@@ -127,7 +129,7 @@ impl Roster {
             return Err(JoinError::Full { name: file.name.clone(), replicas_max: self.replicas_max });
         }
         let instead_of = staying.filter(|staying| staying.stay.leave(now_ms));
-        let replica = Arc::new(Replica::new(ReplicaId(*next_id), file, source.clone(), self.rules));
+        let replica = Arc::new(Replica::new(ReplicaId(*next_id), file, source.clone(), self.rules, &self.links));
         *next_id += 1;
         members.push(replica.clone());
         Ok(Joined::New { replica, instead_of })

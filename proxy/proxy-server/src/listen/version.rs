@@ -1,6 +1,6 @@
 //! Which HTTP a client speaks, before it is read: by what TLS agreed on, or by how the first request begins.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{self, AsyncRead, AsyncReadExt};
 
 /// The version of a connection.
@@ -13,7 +13,7 @@ pub(super) enum Version {
 }
 
 /// What TLS may agree on, the best first.
-pub(super) const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+pub(crate) const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The preface of HTTP/2 begins so (RFC 9113, 3.4), and no request of HTTP/1 does.
 const PREFACE: &[u8] = b"PRI ";
@@ -26,18 +26,21 @@ pub(super) fn agreed(protocol: Option<&[u8]>) -> Version {
     }
 }
 
-/// By the first bytes, which are given back with it: as many as it took to tell. A client that leaves before it has said
+/// By the first bytes, which are put into `begun`: as many as it took to tell. A client that leaves before it has said
 /// anything speaks no version.
-pub(super) async fn sniffed(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(Version, Bytes)>> {
-    let mut begun = BytesMut::with_capacity(PREFACE.len());
+pub(super) async fn sniffed(
+    client: &mut (impl AsyncRead + Unpin),
+    begun: &mut BytesMut,
+) -> io::Result<Option<Version>> {
+    begun.reserve(PREFACE.len());
     loop {
         let room = PREFACE.len() - begun.len();
-        let is_over = (&mut *client).take(room as u64).read_buf(&mut begun).await? == 0;
+        let is_over = (&mut *client).take(room as u64).read_buf(begun).await? == 0;
         match begun.as_ref() {
             [] => return Ok(None),
-            PREFACE => return Ok(Some((Version::Two, begun.freeze()))),
+            PREFACE => return Ok(Some(Version::Two)),
             part if PREFACE.starts_with(part) && !is_over => {}
-            _ => return Ok(Some((Version::One, begun.freeze()))),
+            _ => return Ok(Some(Version::One)),
         }
     }
 }
@@ -46,8 +49,10 @@ pub(super) async fn sniffed(client: &mut (impl AsyncRead + Unpin)) -> io::Result
 mod tests {
     use super::*;
 
-    async fn sniff(pieces: &[&[u8]]) -> Option<(Version, Bytes)> {
-        sniffed(&mut Pieces(pieces.to_vec())).await.unwrap()
+    async fn sniff(pieces: &[&[u8]]) -> Option<(Version, BytesMut)> {
+        let mut begun = BytesMut::new();
+        let version = sniffed(&mut Pieces(pieces.to_vec()), &mut begun).await.unwrap();
+        version.map(|version| (version, begun))
     }
 
     /// Gives one piece at a time.

@@ -21,7 +21,7 @@ use telemetry::Telemetry;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub use replica::{Asked, Replica};
+pub use replica::{Asked, Replica, Speaks};
 
 /// A running proxy; stopped when dropped.
 pub struct Proxy {

@@ -123,7 +123,7 @@ async fn relayed(request: &[u8], requests: usize) -> (String, Vec<String>) {
 
 fn chunks(text: &str) -> String {
     let (first, second) = text.split_at(10);
-    format!("{:x};ext=\"a b\"\r\n{first}\r\n{:X}\r\n{second}\r\n0\r\nx-trailer: t\r\n\r\n", first.len(), second.len())
+    format!("{:x};ext=\"a b\"\r\n{first}\r\n{:X}\r\n{second}\r\n0\r\n\r\n", first.len(), second.len())
 }
 
 #[tokio::test]

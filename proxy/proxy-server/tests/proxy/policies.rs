@@ -13,7 +13,7 @@ const SWAPS: usize = 20;
 const CLIENTS: usize = 8;
 
 /// Puts a component in a slot; the slot as the answer shows it.
-async fn put(proxy: &Proxy, slot: &str, component: Vec<u8>) -> Value {
+pub async fn put(proxy: &Proxy, slot: &str, component: Vec<u8>) -> Value {
     let answer = proxy.admin(Method::PUT, &format!("/admin/v1/policies/{slot}"), component).await;
     let status = answer.status();
     let text = text(answer).await;

@@ -4,7 +4,7 @@ use super::*;
 
 fn read(text: &str, method: &Method) -> String {
     let mut read = BytesMut::from(text);
-    match take_head(&mut read, method) {
+    match take_head(&mut read, Asked { method, to_switch: false }) {
         Ok(None) => "more".to_owned(),
         Ok(Some(head)) => {
             let kept = if head.keep { "kept" } else { "closed" };
@@ -27,7 +27,7 @@ fn check(text: &str, expected: &str) {
 
 #[track_caller]
 fn bad(text: &str, expected: &str) {
-    assert_eq!(read(text, &Method::POST), format!("the answer is not HTTP/1.1: {expected}"));
+    assert_eq!(read(text, &Method::POST), format!("the answer is not HTTP: {expected}"));
 }
 
 #[test]

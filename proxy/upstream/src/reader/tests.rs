@@ -94,15 +94,15 @@ fn bad(wire: &str, expected: &str) {
 
 #[test]
 fn chunks_that_are_none_are_refused() {
-    let size = "the answer is not HTTP/1.1: a chunk's size cannot be read";
+    let size = "the answer is not HTTP: a chunk's size cannot be read";
     for wire in ["\r\n", "x\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", " 1\r\n", "1\na\r\n", "1 1\r\n", "1\r;\r\n"] {
         bad(wire, size);
     }
     bad("10000000000000000\r\n", size);
     bad(&format!("1;{}", "a".repeat(SIZE_BYTES_MAX)), size);
-    bad("1\r\nab\r\n", "the answer is not HTTP/1.1: a chunk is longer than its size");
-    bad("0\r\na b: c\r\n\r\n", "the answer is not HTTP/1.1: its trailers cannot be read");
-    bad(&format!("0\r\na: {}", "b".repeat(TRAILER_BYTES_MAX)), "the answer is not HTTP/1.1: its trailers are too long");
+    bad("1\r\nab\r\n", "the answer is not HTTP: a chunk is longer than its size");
+    bad("0\r\na b: c\r\n\r\n", "the answer is not HTTP: its trailers cannot be read");
+    bad(&format!("0\r\na: {}", "b".repeat(TRAILER_BYTES_MAX)), "the answer is not HTTP: its trailers are too long");
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
 
-use crate::base_url::BaseUrl;
 use crate::config::{PortOf, Replica, Service, Template};
 
 /// Slices by their names.
@@ -112,6 +111,10 @@ impl Slices {
     /// A replica for each endpoint that is ready, in an order that does not depend on the slices'. An endpoint may be
     /// in two slices while it moves from one to the other.
     pub fn replicas(&self, service: &Service, template: &Template) -> Vec<Replica> {
+        let host = match &service.namespace {
+            Some(namespace) => format!("{}.{namespace}.svc", service.name),
+            None => service.name.clone(),
+        };
         let mut replicas: BTreeMap<String, Replica> = BTreeMap::new();
         for slice in self.by_name.values() {
             let Some(port) = slice.port(&service.port) else { continue };
@@ -127,7 +130,7 @@ impl Slices {
                 let address = SocketAddr::new(address, port);
                 let pod = endpoint.target_ref.as_ref().and_then(|target| target.name.clone());
                 let name = pod.unwrap_or_else(|| format!("{}/{address}", service.name));
-                let replica = template.replica(name.clone(), BaseUrl::of(address));
+                let replica = template.replica(name.clone(), address, &host);
                 replicas.entry(name).or_insert(replica);
             }
         }

@@ -14,11 +14,13 @@ fn file(name: &str, port: u16) -> config::Replica {
         continues: dispatch::Continues::Nothing,
         weight: 100,
         models: Arc::new([]),
+        transport: config::Transport::default(),
     }
 }
 
 fn roster(replicas_max: usize) -> Roster {
-    Roster::new(replicas_max, crate::config::Limits::default().breaker())
+    let limits = crate::config::Limits::default();
+    Roster::new(replicas_max, limits.breaker(), Links::of(&limits))
 }
 
 fn ids(replicas: &[Arc<Replica>]) -> Vec<u32> {
