@@ -31,8 +31,8 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<Built> {
     let guests = root.join(GUESTS);
     let names = members(&guests)?;
     let toolchain = GuestToolchain::find(root)?;
-    step(&format!("building {} with {toolchain}", names.join(", ")));
     let target = guests.join("target");
+    step(&format!("building {} with {toolchain}{}", names.join(", "), toolchain.first(&target)));
     let mut cargo = toolchain.cargo(root);
     cargo.current_dir(&guests).args(["build", "--release", "--locked", "--lib", "--target", TARGET]);
     run(cargo.arg("--target-dir").arg(&target)).context("build the policies")?;

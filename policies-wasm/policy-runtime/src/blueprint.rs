@@ -1,6 +1,6 @@
 //! What instances of one component are made from.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use policy_api::Mode;
 use wasmtime::component::InstancePre;
@@ -32,6 +32,8 @@ pub(crate) struct Blueprint {
     pub(crate) mode: Mode,
     /// The state that a `single` policy took over from its predecessor, and takes up again after a trap.
     pub(crate) inherited: Option<Vec<u8>>,
+    /// What its instances have, all together.
+    pub(crate) memory_bytes: Arc<AtomicU64>,
 }
 
 impl Blueprint {
@@ -95,7 +97,7 @@ impl Blueprint {
     }
 
     fn copy(&self) -> Blueprint {
-        let Blueprint { compiled, pre, hooks, slot, host, config_json, who, mode, inherited } = self;
+        let Blueprint { compiled, pre, hooks, slot, host, config_json, who, mode, inherited, memory_bytes: _ } = self;
         Blueprint {
             compiled: Arc::clone(compiled),
             pre: pre.clone(),
@@ -106,6 +108,7 @@ impl Blueprint {
             who: Arc::clone(who),
             mode: *mode,
             inherited: inherited.clone(),
+            memory_bytes: Arc::default(),
         }
     }
 }

@@ -21,6 +21,8 @@ pub(crate) type Digest = [u8; 32];
 pub(crate) struct Compiled {
     pub(crate) digest: Digest,
     pub(crate) component: Component,
+    /// It was found compiled, in the folder.
+    pub(crate) was_kept: bool,
 }
 
 /// What was compiled and is still of use.
@@ -43,8 +45,10 @@ impl CompiledComponents {
         if let Some(compiled) = lock(&self.in_use).get(&digest).and_then(Weak::upgrade) {
             return Ok(compiled);
         }
-        let component = self.found(slot, &digest, host).map_or_else(|| self.compile(slot, &digest, bytes, host), Ok)?;
-        let compiled = Arc::new(Compiled { digest, component });
+        let found = self.found(slot, &digest, host);
+        let was_kept = found.is_some();
+        let component = found.map_or_else(|| self.compile(slot, &digest, bytes, host), Ok)?;
+        let compiled = Arc::new(Compiled { digest, component, was_kept });
         let mut in_use = lock(&self.in_use);
         in_use.retain(|_, compiled| compiled.strong_count() > 0);
         in_use.insert(digest, Arc::downgrade(&compiled));

@@ -135,6 +135,11 @@ impl Component {
         self.pool.now()
     }
 
+    /// Linear memory of its instances, all together.
+    pub fn memory_bytes(&self) -> u64 {
+        self.blueprint.memory_bytes.load(Relaxed)
+    }
+
     /// The configuration that it was given, a JSON object.
     pub fn config_json(&self) -> &str {
         &self.blueprint.config_json

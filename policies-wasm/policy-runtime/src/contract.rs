@@ -46,11 +46,15 @@ pub(crate) fn check(engine: &Engine, component: &Component) -> Result<Vec<&'stat
         check_import(name)?;
     }
     let mut hooks = Vec::new();
-    let mut describes = false;
+    let (mut describes, mut is_ours) = (false, false);
     for (name, _) in shape.exports(engine) {
         let Some(interface) = ours(name)? else { continue };
+        is_ours = true;
         describes |= interface == DESCRIBE;
         hooks.extend(HOOKS.iter().find(|hook| **hook == interface));
+    }
+    if !is_ours {
+        return Err(LoadError::NothingExported { contract: CONTRACT.to_owned() });
     }
     if !describes {
         return Err(LoadError::NoDescribe { export: full_name(DESCRIBE) });

@@ -68,6 +68,16 @@ pub enum LoadError {
         /// What differs.
         message: String,
     },
+    /// Exports nothing of the contract at all.
+    #[error(
+        "the component exports nothing of {contract}, so there is no policy in it; in Rust `headworks_policy::export!(Mine: \
+         place)` at the end of src/lib.rs exports one, in TypeScript `export default definePolicy(…)`, in Python \
+         `export(Mine)`"
+    )]
+    NothingExported {
+        /// The contract's name and version.
+        contract: String,
+    },
     /// Does not say who it is.
     #[error("the component does not export {export}; every policy must say its name, version and mode")]
     NoDescribe {
@@ -80,6 +90,13 @@ pub enum LoadError {
         /// What to change.
         message: String,
     },
+    /// Says what configurations it takes, and has no hook to take one.
+    #[error(
+        "the component has a schema for its configuration but no configure hook to take one; add configure to what it \
+         exports (in Rust `export!(Mine: configure, …)`, in TypeScript and Python a function of that name), or remove \
+         the schema"
+    )]
+    SchemaWithoutConfigure,
     /// Was given a configuration but takes none, or one that is not JSON.
     #[error("the configuration cannot be given to the policy: {message}")]
     BadConfig {

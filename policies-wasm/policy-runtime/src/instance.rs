@@ -64,7 +64,8 @@ impl<'a> Scene<'a> {
 impl Instance {
     /// Makes an instance that is not configured yet.
     pub(crate) fn bare(core: &Arc<Core>, blueprint: &Blueprint, budget: Budget) -> Result<Instance, Stillborn> {
-        let state = State::new(Arc::clone(&blueprint.slot), Arc::clone(&blueprint.host), Arc::clone(&core.limits));
+        let (slot, host) = (Arc::clone(&blueprint.slot), Arc::clone(&blueprint.host));
+        let state = State::new(slot, host, Arc::clone(&core.limits), Arc::clone(&blueprint.memory_bytes));
         let mut store = Store::new(&core.engine, state);
         store.limiter(|state| state);
         if core.ticker.is_some() {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use policy_api::{Description, Mode};
+use policy_api::{Description, Hook, Mode};
 
 use crate::{
     LoadError, Prepared,
@@ -105,6 +105,7 @@ fn blueprint(
         }),
         mode: Mode::Pooled,
         inherited: None,
+        memory_bytes: Arc::default(),
     })
 }
 
@@ -119,13 +120,16 @@ pub(crate) fn checked_json(json: &str) -> Result<String, LoadError> {
     }
 }
 
+const TAKES_NONE: &str = "the policy takes none, for it has no configure hook; remove the configuration, or add configure to \
+                          what the policy exports";
+
 /// A configuration for a policy that reads none is a mistake that would go unnoticed.
 pub(crate) fn checked_config(blueprint: &Blueprint) -> Result<(), LoadError> {
-    let takes_one = blueprint.hooks.list().contains(&policy_api::Hook::Configure);
+    let takes_one = blueprint.hooks.list().contains(&Hook::Configure);
     if takes_one || blueprint.config_json.chars().all(|char| char.is_whitespace() || "{}".contains(char)) {
         return Ok(());
     }
-    Err(LoadError::BadConfig { message: "the policy takes none; remove it".to_owned() })
+    Err(LoadError::BadConfig { message: TAKES_NONE.to_owned() })
 }
 
 fn describe(core: &Arc<Core>, blueprint: &Blueprint) -> Result<Description, LoadError> {
@@ -154,6 +158,9 @@ fn check_description(described: Described, hooks: &Hooks) -> Result<Description,
     if config_schema.len() > SCHEMA_BYTES_MAX || !schema_is_json {
         let message = format!("config-schema must be JSON of at most {SCHEMA_BYTES_MAX} bytes, or empty");
         return Err(LoadError::BadDescription { message });
+    }
+    if !config_schema.is_empty() && !there.contains(&Hook::Configure) {
+        return Err(LoadError::SchemaWithoutConfigure);
     }
     Ok(Description { name, version, hooks: there, mode, config_schema })
 }

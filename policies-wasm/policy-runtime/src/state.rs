@@ -1,6 +1,9 @@
 //! What a store carries for its instance: the call it is in, its slot, its bounds.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use policy_api::{FleetView, Held, RequestFacts, Words};
 use thiserror::Error;
@@ -27,7 +30,7 @@ pub(crate) struct State {
     /// What a call without a request is about.
     no_facts: Arc<RequestFacts>,
     fleet_version: u64,
-    memory_bytes_now: usize,
+    memory: MemoryUse,
     table_elements_now: usize,
 }
 
@@ -60,6 +63,25 @@ impl Drop for HeldPlace {
     }
 }
 
+/// Linear memory of one instance, counted among all of its component's.
+struct MemoryUse {
+    bytes_now: usize,
+    of_all: Arc<AtomicU64>,
+}
+
+impl MemoryUse {
+    fn is_now(&mut self, bytes: usize) {
+        self.of_all.fetch_add((bytes - self.bytes_now) as u64, Relaxed);
+        self.bytes_now = bytes;
+    }
+}
+
+impl Drop for MemoryUse {
+    fn drop(&mut self) {
+        self.of_all.fetch_sub(self.bytes_now as u64, Relaxed);
+    }
+}
+
 /// An allocation was refused. Carried through wasmtime as the error that ends the call.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("refused to grow beyond {bytes_max} bytes of memory")]
@@ -68,7 +90,13 @@ pub(crate) struct MemoryRefused {
 }
 
 impl State {
-    pub(crate) fn new(slot: Arc<Slot>, host: Arc<dyn Host>, limits: Arc<Limits>) -> State {
+    /// `memory_of_all` is how much memory all instances of the component have; this one's counts as long as it lives.
+    pub(crate) fn new(
+        slot: Arc<Slot>,
+        host: Arc<dyn Host>,
+        limits: Arc<Limits>,
+        memory_of_all: Arc<AtomicU64>,
+    ) -> State {
         let call = CallState {
             now_ms: 0,
             facts: Arc::default(),
@@ -89,7 +117,7 @@ impl State {
             deadline: Deadline::default(),
             no_facts: Arc::default(),
             fleet_version: 0,
-            memory_bytes_now: 0,
+            memory: MemoryUse { bytes_now: 0, of_all: memory_of_all },
             table_elements_now: 0,
         }
     }
@@ -222,11 +250,11 @@ impl State {
 
 impl ResourceLimiter for State {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let bytes = self.memory_bytes_now.saturating_add(desired - current);
+        let bytes = self.memory.bytes_now.saturating_add(desired - current);
         if bytes > self.limits.memory_bytes_max {
             return Err(MemoryRefused { bytes_max: self.limits.memory_bytes_max }.into());
         }
-        self.memory_bytes_now = bytes;
+        self.memory.is_now(bytes);
         Ok(true)
     }
 
@@ -275,7 +303,7 @@ mod tests {
     #[test]
     fn an_attribute_is_named_as_a_metric_is() {
         let limits = Arc::new(Limits::default());
-        let mut state = State::new(Arc::new(Slot::new("slot", &limits)), Arc::new(Deaf), limits);
+        let mut state = State::new(Arc::new(Slot::new("slot", &limits)), Arc::new(Deaf), limits, Arc::default());
         for name in ["cost_1", "", "Cost", "a b", "a.b", "a\nb", "\u{e9}"] {
             state.attribute(name.to_owned(), "1");
         }

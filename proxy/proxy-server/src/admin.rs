@@ -1,5 +1,6 @@
 //! The admin port: docs/admin-api.md, the metrics, and the dashboard.
 
+mod absence;
 mod dashboard;
 mod decisions;
 mod docs;
@@ -80,6 +81,7 @@ fn router(proxy: Arc<Proxy>) -> Router {
         .route("/admin/v1/decisions/{id}", get(decisions::one))
         .route("/admin/v1/decisions/{id}/replay", get(decisions::replay))
         .route("/admin/v1/recording", get(recording::show).post(recording::change))
+        .route("/admin/v1/recording/file", get(recording::file))
         .route("/admin/v1/policies", get(policies::list))
         .route("/admin/v1/policies/{slot}", put(policies::put).delete(policies::remove))
         .route("/admin/v1/policies/{slot}/config", get(policies::config).put(policies::configure))

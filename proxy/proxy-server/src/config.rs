@@ -57,6 +57,8 @@ pub struct Config {
     pub(crate) policy_headers: Vec<HeaderName>,
     /// Where compiled components are kept for the next start.
     pub(crate) policy_cache_folder: Option<PathBuf>,
+    /// Where what operators put into slots outlasts a restart.
+    pub(crate) state_folder: Option<PathBuf>,
     pub(crate) tenancy: Tenancy,
     /// Which streams go on at another replica when theirs dies.
     pub(crate) resume: ResumeMode,

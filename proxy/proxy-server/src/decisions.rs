@@ -15,6 +15,8 @@ pub(crate) const CALLS_MAX: usize = 64;
 pub(crate) struct Record {
     pub id: u64,
     pub time_ms: u64,
+    /// The answer's `x-request-id`, as much of it as is kept of a name.
+    pub request_id: String,
     pub trace_id: Option<String>,
     pub endpoint: Arc<str>,
     pub model: Arc<str>,
@@ -48,6 +50,7 @@ impl Default for Record {
         Record {
             id: 0,
             time_ms: 0,
+            request_id: String::new(),
             trace_id: None,
             endpoint: Arc::default(),
             model: Arc::default(),
@@ -145,6 +148,11 @@ impl Decisions {
         self.ring().entries.iter().rev().map(|entry| &entry.record).find(|record| record.id == id).cloned()
     }
 
+    /// The least id of those that are kept.
+    pub fn oldest(&self) -> Option<u64> {
+        self.ring().entries.iter().map(|entry| entry.record.id).min()
+    }
+
     /// The records that are new or changed since a change, at most `limit`, newest first; and the change to ask from
     /// next.
     pub fn since(&self, change: u64, limit: usize) -> (Vec<Record>, u64) {
@@ -184,6 +192,7 @@ mod tests {
         assert_eq!(ids(&decisions.newest(10, |_| true)), [5, 4, 3]);
         assert_eq!(ids(&decisions.newest(2, |_| true)), [5, 4]);
         assert_eq!(ids(&decisions.newest(2, |record| record.id < 5)), [4, 3]);
+        assert_eq!((decisions.oldest(), Decisions::new(3).oldest()), (Some(3), None));
         assert_eq!(
             (decisions.find(4).map(|record| record.id), decisions.find(1).map(|record| record.id)),
             (Some(4), None)

@@ -137,7 +137,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Asks about held requests whenever the fleet is another.
+/// Asks about held requests whenever the fleet is another. While nobody awaits that, this sleeps.
 pub(crate) async fn ask_held(proxy: Arc<Proxy>) {
     let mut changed = proxy.fleet.changed();
     let mut version = 0;
@@ -145,9 +145,6 @@ pub(crate) async fn ask_held(proxy: Arc<Proxy>) {
         changed.await;
         // Listen before looking, so that no change between the two is missed.
         changed = proxy.fleet.changed();
-        if proxy.held() == 0 {
-            continue;
-        }
         proxy.fleet.settle(proxy.looking());
         let now = proxy.fleet.now(proxy.looking()).all.version;
         // The same fleet would be answered the same.

@@ -5,16 +5,18 @@ mod folder;
 mod gently;
 mod history;
 mod host;
+mod keep;
 mod reload;
 mod signature;
 mod slot;
 mod source;
+mod state_folder;
 mod swap;
 mod watch;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use dispatch::{Chain, Fallback, Stage, Stopwatch};
@@ -38,6 +40,9 @@ pub(crate) use source::{Fetched, Origin, Place, SourceError, Sources};
 pub(crate) use swap::{Share, Upload};
 pub(crate) use watch::watch;
 
+use slot::Configured;
+use state_folder::StateFolder;
+
 /// The chain, and what it was made of.
 pub(crate) struct Policies {
     runtime: Arc<Runtime>,
@@ -53,6 +58,8 @@ pub(crate) struct Policies {
     reasons: Notify,
     /// Of slots that the configuration does not name.
     rules_of_uploads: Arc<SlotRules>,
+    /// Where what was put outlasts a restart; none before it was read, and where none is configured.
+    state: OnceLock<StateFolder>,
     swaps: IntCounterVec,
     clock: Clock,
     pub bounds: PolicyBounds,
@@ -69,6 +76,15 @@ pub(crate) struct PolicyBounds {
     pub component_bytes_max: usize,
 }
 
+/// Where a start finds what a run before left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Folders<'a> {
+    /// Compiled components.
+    pub cache: Option<&'a Path>,
+    /// What was put into slots.
+    pub state: Option<&'a Path>,
+}
+
 /// The right to change a slot: one swap at a time.
 pub(crate) struct Turn(#[expect(dead_code, reason = "held, not read")] OwnedMutexGuard<()>);
 
@@ -79,14 +95,14 @@ impl Policies {
         slots: &[PolicySlot],
         sources: &Sources,
         limits: &Limits,
-        cache_folder: Option<&Path>,
+        folders: Folders<'_>,
         clock: Clock,
         metrics: &Metrics,
         recorder: Arc<Recorder>,
         seed: u64,
     ) -> Result<Policies, StartError> {
         let host = Arc::new(PolicyHost::new(clock, metrics, recorder));
-        let runtime = match cache_folder {
+        let runtime = match folders.cache {
             Some(folder) => Runtime::with_folder(runtime_limits(limits), host, seed, folder.to_owned()),
             None => Runtime::new(runtime_limits(limits), host, seed),
         };
@@ -102,6 +118,7 @@ impl Policies {
             swapping: Arc::default(),
             reasons: Notify::new(),
             rules_of_uploads: Arc::default(),
+            state: OnceLock::new(),
             swaps: metrics.policy_swaps.clone(),
             clock,
             bounds: PolicyBounds {
@@ -116,11 +133,16 @@ impl Policies {
             let fetched = sources.get(place);
             let fetched = fetched.map_err(|source| StartError::Source { slot: slot.clone(), source })?;
             policies.slots().push(Slot::configured(slot, Arc::new(rules.clone()), config_json));
+            policies.say_configured(slot, Configured::of(&fetched.bytes, config_json));
             let upload = Upload { slot: slot.clone(), fetched, share: Share::All, by: "file".to_owned() };
             policies.put(&turn, upload).map_err(|refused| match refused {
                 SwapError::Refused(source) => StartError::Load { place: place.clone(), source },
                 source => StartError::Put { place: place.clone(), source },
             })?;
+        }
+        if let Some(path) = folders.state {
+            let wrong = |source| StartError::State { path: path.to_owned(), source };
+            policies.restore(&turn, StateFolder::open(path).map_err(wrong)?, sources);
         }
         drop(turn);
         Ok(policies)

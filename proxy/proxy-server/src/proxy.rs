@@ -1,5 +1,6 @@
 //! What both ports share: the fleet, the policies, the pool, the bounds, and the books.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -174,7 +175,7 @@ impl Proxy {
             retry_budget: Mutex::new(RetryBudget::new(limits.retries(), clock.now_ms())),
             held: AtomicU32::new(0),
             // Ids of two runs differ, so that a kept decision is not taken for another's.
-            next_id: AtomicU64::new(clock.start_unix_ms() << 20),
+            next_id: AtomicU64::new(first_id(clock)),
             clock,
             limits: LiveLimits::new(limits),
         }
@@ -183,6 +184,11 @@ impl Proxy {
     /// Names a request, uniquely in this process.
     pub fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The names that were given so far.
+    pub fn ids_given(&self) -> Range<u64> {
+        first_id(self.clock)..self.next_id.load(Ordering::Relaxed)
     }
 
     /// What the fleet's view depends on.
@@ -251,6 +257,11 @@ impl Proxy {
         }
         self.fleet.touch();
     }
+}
+
+/// The name of a run's first request.
+fn first_id(clock: Clock) -> u64 {
+    clock.start_unix_ms() << 20
 }
 
 /// A request that a policy holds.

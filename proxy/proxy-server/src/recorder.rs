@@ -197,12 +197,24 @@ impl Recorder {
     pub async fn excerpt(&self, request: u64) -> Result<Option<Vec<u8>>, RecorderError> {
         let Some(path) = self.progress().file else { return Ok(None) };
         let _reading = self.reading.lock().await;
+        self.flush().await;
+        tokio::task::spawn_blocking(move || read_excerpt(&path, request)).await.map_err(|_| RecorderError::Ended)?
+    }
+
+    /// The current or last recording's file, with everything in it that was recorded before.
+    pub async fn open(&self) -> Result<Option<tokio::fs::File>, RecorderError> {
+        let Some(path) = self.progress().file else { return Ok(None) };
+        self.flush().await;
+        let opened = tokio::fs::File::open(&path).await;
+        opened.map(Some).map_err(|error| RecorderError::Read { path, source: error.into() })
+    }
+
+    async fn flush(&self) {
         let (done, is_done) = oneshot::channel();
         if self.send(Order::Flush(done)).await.is_ok() {
             // An error means that the writer is gone: the file is as whole as it will ever be.
             let _ = is_done.await;
         }
-        tokio::task::spawn_blocking(move || read_excerpt(&path, request)).await.map_err(|_| RecorderError::Ended)?
     }
 
     async fn send(&self, order: Order) -> Result<(), RecorderError> {

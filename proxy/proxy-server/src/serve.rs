@@ -21,7 +21,7 @@ use crate::hold::ask_held;
 use crate::listen::{Bounds, Counts, Port};
 use crate::metrics::Metrics;
 use crate::observe::{Observer, observe};
-use crate::policies::{Folder, Policies, Sources, watch, watch_folder};
+use crate::policies::{Folder, Folders, Policies, Sources, watch, watch_folder};
 use crate::proxy::{Parts, Proxy};
 use crate::readiness::has_looked;
 use crate::recorder::{self, Recorder};
@@ -84,9 +84,12 @@ pub enum Error {
 pub fn check(config: &Config) -> Result<(), Error> {
     PORTS.iter().try_for_each(|port| port_tls(config, *port).map(drop))?;
     let (clock, metrics) = (Clock::start(), Metrics::new());
-    let (sources, cache) = (sources(config), config.policy_cache_folder.as_deref());
+    // What was put into slots is not brought back here: that changes the folder.
+    let folders = Folders { cache: config.policy_cache_folder.as_deref(), state: None };
+    let sources = sources(config);
     let (limits, recorder) = (&config.limits, Arc::new(Recorder::new(1)));
-    let loaded = Policies::start(&config.policies, &sources, limits, cache, clock, &metrics, recorder, rand::random());
+    let loaded =
+        Policies::start(&config.policies, &sources, limits, folders, clock, &metrics, recorder, rand::random());
     loaded.map_err(|error| Error::Policy(error.to_string()))?;
     Register::open(config.tenancy.clone()).map_err(Error::Tenants)?;
     watched(config.watch.as_deref()).map(drop)
@@ -214,6 +217,7 @@ async fn start(
         policies,
         policy_headers,
         policy_cache_folder,
+        state_folder,
         tenancy,
         resume,
         limits,
@@ -224,8 +228,8 @@ async fn start(
     let (from, to) = (sources.clone(), recorder.clone());
     let (policies, tenants, metrics, limits) = tokio::task::spawn_blocking(move || {
         let tenants = Register::open(tenancy);
-        let cache = policy_cache_folder.as_deref();
-        let policies = Policies::start(&policies, &from, &limits, cache, clock, &metrics, to, rand::random());
+        let folders = Folders { cache: policy_cache_folder.as_deref(), state: state_folder.as_deref() };
+        let policies = Policies::start(&policies, &from, &limits, folders, clock, &metrics, to, rand::random());
         (policies, tenants, metrics, limits)
     })
     .await

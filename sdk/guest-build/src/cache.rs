@@ -19,7 +19,17 @@ pub(crate) fn kept(
     files: &[(&str, &str)],
     fill: impl FnOnce(&Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<PathBuf> {
-    let place = folder()?.join(format!("{name}-{:016x}", digest(files)));
+    kept_in(&folder()?, name, files, fill)
+}
+
+/// The same in a folder of one's own.
+pub(crate) fn kept_in(
+    folder: &Path,
+    name: &str,
+    files: &[(&str, &str)],
+    fill: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<PathBuf> {
+    let place = folder.join(format!("{name}-{:016x}", digest(files)));
     whole(&place, |partial| {
         for (name, text) in files {
             fs::write(partial.join(name), text).with_context(|| format!("write {name}"))?;

@@ -85,7 +85,7 @@ impl DebianRust {
 
 impl fmt::Display for DebianRust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Debian's Rust in {}, which builds the standard library first (two minutes)", self.unpacked.display())
+        write!(f, "Debian's Rust in {}", self.unpacked.display())
     }
 }
 

@@ -77,6 +77,18 @@ impl GuestToolchain {
         }
     }
 
+    /// What a build below `target` does first, where that takes long: Debian's Rust builds the standard library, once for
+    /// each set of flags.
+    pub fn first(&self, target: &Path) -> &'static str {
+        let libraries = target.join(TARGET).join("release/deps");
+        match &self.source {
+            Source::Debian(_) if !has_std(&libraries) => {
+                "; it builds the standard library first, which takes two minutes"
+            }
+            Source::Debian(_) | Source::Host { .. } => "",
+        }
+    }
+
     fn cargo_with(&self, root: &Path, own_flags: &[String]) -> Command {
         let (mut cargo, wasm_ld) = match &self.source {
             Source::Host { wasm_ld, .. } => (shell::cargo(root), wasm_ld.clone()),
@@ -139,9 +151,14 @@ impl HostRust {
     }
 
     fn has_target(&self) -> bool {
-        let files = self.target_lib.read_dir().into_iter().flatten().flatten();
-        files.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("libstd-"))
+        has_std(&self.target_lib)
     }
+}
+
+/// Whether a folder has a standard library in it.
+fn has_std(folder: &Path) -> bool {
+    let mut files = folder.read_dir().into_iter().flatten().flatten();
+    files.any(|file| file.file_name().to_string_lossy().starts_with("libstd-"))
 }
 
 fn may_install() -> bool {
@@ -157,4 +174,21 @@ fn add_target(root: &Path) -> anyhow::Result<()> {
 fn cargo_home() -> PathBuf {
     let default = || env::home_dir().unwrap_or_default().join(".cargo");
     env::var_os("CARGO_HOME").map_or_else(default, PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standard_library_is_known_by_its_file() {
+        let room = tempfile::tempdir().unwrap();
+        let deps = room.path().join("deps");
+        assert!(!has_std(&deps), "there is no such folder");
+        std::fs::create_dir(&deps).unwrap();
+        std::fs::write(deps.join("libcore-12.rlib"), "").unwrap();
+        assert!(!has_std(&deps));
+        std::fs::write(deps.join("libstd-34.rlib"), "").unwrap();
+        assert!(has_std(&deps));
+    }
 }

@@ -11,9 +11,12 @@ mod project;
 mod python;
 mod rust;
 pub mod shell;
+mod tools;
 mod ts;
+mod unit;
 
 pub use build::{Built, build, install};
 pub use contract::WIT;
 pub use guest_toolchain::{GuestToolchain, TARGET};
 pub use project::{Language, MANIFEST, Project};
+pub use unit::unit;

@@ -7,13 +7,13 @@ use anyhow::{Context, bail};
 
 use crate::guest_toolchain::{GuestToolchain, TARGET};
 use crate::project::Project;
-use crate::shell::{run, step};
+use crate::shell::{cargo, run, step};
 
 pub(crate) fn build(project: &Project, out: &Path) -> anyhow::Result<()> {
     let name = package(&project.folder)?;
     let toolchain = GuestToolchain::find(&project.folder)?;
-    step(&format!("building {name} with {toolchain}"));
     let target = toolchain.target(&project.folder)?;
+    step(&format!("building {name} with {toolchain}{}", toolchain.first(&target)));
     let mut cargo = toolchain.cargo_anywhere(&project.folder);
     cargo.args(["build", "--release", "--lib", "--target", TARGET]).arg("--target-dir").arg(&target);
     run(&mut cargo).context("build the policy")?;
@@ -22,6 +22,11 @@ pub(crate) fn build(project: &Project, out: &Path) -> anyhow::Result<()> {
         bail!("cargo made no {}; [lib] in Cargo.toml needs crate-type = [\"cdylib\", \"rlib\"]", component.display());
     }
     fs::copy(&component, out).map(drop).with_context(|| format!("write {}", out.display()))
+}
+
+/// Runs the crate's tests on this machine.
+pub(crate) fn unit(project: &Project) -> anyhow::Result<()> {
+    run(cargo(&project.folder).arg("test")).context("run the unit tests")
 }
 
 /// The crate's name.

@@ -3,7 +3,13 @@
 import * as host from '#host';
 import { Refusal } from './define.js';
 import { mirror } from './fleet.js';
+import { replaceGlobals, wake } from './globals.js';
 import { Request } from './request.js';
+
+// Before the author's module runs, which is imported after this one.
+if (host.isComponent) {
+  replaceGlobals(globalThis);
+}
 
 /** The contract that this SDK speaks. */
 const CONTRACT = 'headworks:policy@0.1.0';
@@ -31,6 +37,7 @@ export function interfacesOf(policy) {
 /** An exception's message goes to the host's log, which shows it with the trap. A refusal is an answer. */
 function spoken(hook) {
   return (...words) => {
+    wake();
     try {
       return hook(...words);
     } catch (error) {
@@ -42,10 +49,14 @@ function spoken(hook) {
   };
 }
 
-/** The exception, and the innermost function that has a name. */
-function lastWords(error) {
-  const frame = /^([\w$.]+)(?:\/<)*@/m.exec(error?.stack ?? '');
-  return frame === null ? String(error) : `${error} (in ${frame[1]})`;
+/** The exception, and the author's innermost line; where none is known, the innermost function that has a name. */
+export function lastWords(error, lines = globalThis.headworksLines) {
+  // A frame is `name@file:line:column`; a function without a name is called after the one around it, with `/<`.
+  const frames = [...(error?.stack ?? '').matchAll(/^(.*?)(?:\/<)*@.*?:(\d+):\d+$/gm)];
+  const own = frames.find(([, , line]) => lines?.[line] !== undefined);
+  const [, name, line] = own ?? frames.find(([, name]) => name !== '') ?? [];
+  const words = [lines?.[line], name ? `in ${name}` : undefined].filter((word) => word !== undefined);
+  return words.length === 0 ? String(error) : `${error} (${words.join(' ')})`;
 }
 
 function parsed(json) {

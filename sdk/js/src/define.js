@@ -32,6 +32,9 @@ export function definePolicy(policy) {
   if (!hooks.some((hook) => ASKED.includes(hook))) {
     throw new Error(`definePolicy: a policy has at least one of ${ASKED.join(', ')}`);
   }
+  if (policy.configSchema !== undefined && policy.configure === undefined) {
+    throw new Error('definePolicy: `configSchema` says what `configure` is given; add that function, or remove the schema');
+  }
   if ((policy.snapshot === undefined) !== (policy.restore === undefined)) {
     throw new Error('definePolicy: `snapshot` and `restore` go together');
   }

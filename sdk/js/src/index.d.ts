@@ -335,3 +335,16 @@ export const reply: {
   /** Sets a header of the answer. Names begin with `x-`. */
   header(name: string, value: string | number): void;
 };
+
+declare global {
+  /** Lines for the operator, as `log` writes them. In a unit test it is Node's own. */
+  interface Console {
+    debug(...words: unknown[]): void;
+    error(...words: unknown[]): void;
+    info(...words: unknown[]): void;
+    log(...words: unknown[]): void;
+    trace(...words: unknown[]): void;
+    warn(...words: unknown[]): void;
+  }
+  var console: Console;
+}

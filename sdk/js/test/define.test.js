@@ -16,7 +16,8 @@ test('the hooks are those that there is a function for, in the order of the cont
 });
 
 test('a schema may be an object', () => {
-  assert.equal(definePolicy({ ...whole, configSchema: { type: 'object' } }).configSchema, '{"type":"object"}');
+  const configured = { ...whole, configure: () => {}, configSchema: { type: 'object' } };
+  assert.equal(definePolicy(configured).configSchema, '{"type":"object"}');
   assert.equal(definePolicy(whole).configSchema, '');
 });
 
@@ -27,6 +28,7 @@ test('what could only fail later is refused', () => {
   refused({ ...whole, plcae: () => {} }, 'knows no `plcae`');
   refused({ ...whole, place: 'here' }, '`place` must be a function');
   refused({ name: 'p', version: '1', configure: () => {} }, 'at least one of admit, place, observe');
+  refused({ ...whole, configSchema: {} }, 'what `configure` is given; add that function');
   refused({ ...whole, snapshot: () => '' }, '`snapshot` and `restore` go together');
 });
 

@@ -1,6 +1,6 @@
 //! Talks to a running proxy's admin port, and turns what it refuses into one sentence.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -94,6 +94,16 @@ impl Admin {
         self.ask(Method::POST, path, &Sent { body: body.as_bytes(), signature: None })
     }
 
+    /// The same, into a file or the like; an answer of more than `bytes_max` is an error.
+    pub(crate) fn get_into(&self, path: &str, into: &mut impl Write, bytes_max: u64) -> anyhow::Result<u64> {
+        let mut reader = self.asked(Method::GET, path, &Sent::default(), bytes_max.saturating_add(1))?;
+        let bytes = io::copy(&mut reader, into).map_err(|error| anyhow!("{}{path} broke off: {error}", self.url))?;
+        if bytes > bytes_max {
+            bail!("{}{path} has more than the {bytes_max} bytes that it may have", self.url);
+        }
+        Ok(bytes)
+    }
+
     /// What is no JSON, such as a recording.
     pub(crate) fn get_bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
         self.ask_bytes(Method::GET, path, &Sent::default())
@@ -106,6 +116,14 @@ impl Admin {
     }
 
     fn ask_bytes(&self, method: Method, path: &str, sent: &Sent<'_>) -> anyhow::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        let mut reader = self.asked(method, path, sent, ANSWER_BYTES_MAX)?;
+        reader.read_to_end(&mut body).map_err(|error| self.no_answer(&error.into()))?;
+        Ok(body)
+    }
+
+    /// The answer's body, of which no more than `bytes_max` are read.
+    fn asked(&self, method: Method, path: &str, sent: &Sent<'_>, bytes_max: u64) -> anyhow::Result<impl Read + use<>> {
         let url = format!("{}{path}", self.url);
         let mut request = Request::builder().method(method).uri(&url);
         let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
@@ -125,13 +143,14 @@ impl Admin {
         };
         let answer = answer.map_err(|error| self.no_answer(&error))?;
         let status = answer.status();
-        let mut body = Vec::new();
-        let reader = answer.into_body().into_with_config().limit(ANSWER_BYTES_MAX).reader();
-        reader.take(ANSWER_BYTES_MAX).read_to_end(&mut body).map_err(|error| self.no_answer(&error.into()))?;
-        match status.is_success() {
-            true => Ok(body),
-            false => Err(self.refusal(status, &body)),
+        let mut reader =
+            answer.into_body().into_with_config().limit(bytes_max.saturating_add(1)).reader().take(bytes_max);
+        if status.is_success() {
+            return Ok(reader);
         }
+        let mut body = Vec::new();
+        reader.read_to_end(&mut body).map_err(|error| self.no_answer(&error.into()))?;
+        Err(self.refusal(status, &body))
     }
 
     fn no_answer(&self, error: &ureq::Error) -> anyhow::Error {
@@ -168,12 +187,7 @@ impl Admin {
 pub(crate) fn slot_path(slot: &str, verb: &str, canary: Option<u8>) -> String {
     let mut path = "/admin/v1/policies/".to_owned();
     // What may not name a slot is refused there, but must not become another path here.
-    for byte in slot.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
-            true => path.push(char::from(byte)),
-            false => path.push_str(&format!("%{byte:02X}")),
-        }
-    }
+    path.push_str(&encoded(slot));
     path.push_str(verb);
     if let Some(percent) = canary {
         path.push_str(&format!("?canary={percent}"));
@@ -181,9 +195,31 @@ pub(crate) fn slot_path(slot: &str, verb: &str, canary: Option<u8>) -> String {
     path
 }
 
+/// A path and the parameters that are given.
+pub(crate) fn with_query(path: &str, parameters: &[(&str, Option<String>)]) -> String {
+    let given = parameters.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_ref()?))));
+    let query = given.collect::<Vec<_>>().join("&");
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+fn encoded(text: &str) -> String {
+    let letter = |byte: u8| match byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(letter).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::slot_path;
+    use super::{slot_path, with_query};
+
+    #[test]
+    fn only_what_is_given_is_asked_for() {
+        assert_eq!(with_query("/a", &[("x", None)]), "/a");
+        let given = [("x", None), ("y", Some("a&b=c".to_owned())), ("z", Some("1".to_owned()))];
+        assert_eq!(with_query("/a", &given), "/a?y=a%26b%3Dc&z=1");
+    }
 
     #[test]
     fn a_slots_name_stays_one_step_of_the_path() {

@@ -9,11 +9,12 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use policy_api::{Call, Hook, Policy, PolicyFault};
-use policy_runtime::{Component, Limits};
+use policy_runtime::{Component, Instances, Limits};
 use policy_simulator::{VirtualHost, cached_runtime, virtual_limits};
 use serde::Serialize;
 
 use crate::input::{self, ComponentArgs};
+use crate::shown::mebibytes;
 use cases::{Cases, Shape};
 use clock::Clock;
 
@@ -58,6 +59,8 @@ struct Figures {
     fuel_max: u64,
     /// Calls that gave no verdict.
     faults: u64,
+    /// Linear memory of one instance after the calls, on average over those there are.
+    instance_memory_bytes: u64,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -82,6 +85,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             described.name, described.version
         );
         print!("{}", table(&figures));
+        println!("  an instance has {} of memory", mebibytes(instance_memory_bytes(&timed)));
     }
     match figures.iter().map(|figures| figures.faults).sum::<u64>() {
         0 => Ok(()),
@@ -125,7 +129,13 @@ fn figures(hook: Hook, [timed, fuelled]: [&Component; 2], cases: &Cases, threads
         fuel_median: at(&fuel, 50),
         fuel_max: at(&fuel, 100),
         faults: faults as u64,
+        instance_memory_bytes: instance_memory_bytes(timed),
     }
+}
+
+fn instance_memory_bytes(policy: &Component) -> u64 {
+    let Instances { busy, idle, max: _ } = policy.instances();
+    policy.memory_bytes() / (busy + idle).max(1) as u64
 }
 
 /// Each call's nanoseconds; none for a call that gave no verdict.
@@ -166,7 +176,7 @@ fn table(figures: &[Figures]) -> String {
         "hook", "median ns", "p99 ns", "calls/s", "fuel median", "fuel max"
     );
     let row = |figures: &Figures| {
-        let Figures { hook, ns_median, ns_p99, calls_per_s, fuel_median, fuel_max, faults: _ } = figures;
+        let Figures { hook, ns_median, ns_p99, calls_per_s, fuel_median, fuel_max, .. } = figures;
         format!("  {hook:<8}{ns_median:>12}{ns_p99:>12}{calls_per_s:>14}{fuel_median:>14}{fuel_max:>12}\n")
     };
     std::iter::once(head).chain(figures.iter().map(row)).collect()

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use policy_api::{Description, Hook, Mode, Policy};
 use policy_runtime::{Component, Limits, LoadError, Runtime, Shape};
-use policy_simulator::VirtualHost;
+use policy_simulator::{VirtualHost, cached_runtime};
 use serde_json::{Value, json};
 
 use crate::input::{self, ComponentArgs};
@@ -34,7 +34,8 @@ struct Report {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let Args { component: ComponentArgs { file, config }, json } = args;
-    let runtime = Runtime::new(Limits::default(), Arc::new(VirtualHost::default()), 0).context("start the runtime")?;
+    let runtime =
+        cached_runtime(Limits::default(), Arc::new(VirtualHost::default()), 0).context("start the runtime")?;
     let report = check(&runtime, file.display().to_string(), &input::component(file)?, config.json()?);
     let text = if *json { format!("{:#}\n", report.as_json()) } else { report.as_text() };
     print!("{text}");
@@ -69,7 +70,8 @@ impl Report {
         if let Some((shape, took)) = &self.compiled {
             row("imports", &or_none(&short(&shape.imports)));
             row("exports", &or_none(&short(&shape.exports)));
-            row("compiled", &format!("in {} ms", ms(*took)));
+            let how = if shape.was_compiled_before() { "before; read in" } else { "in" };
+            row("compiled", &format!("{how} {} ms", ms(*took)));
         }
         if let Some((component, took)) = &self.loaded {
             let Description { name, version, hooks, mode, config_schema } = component.describe();
@@ -78,7 +80,7 @@ impl Report {
             row("hooks", &hooks.iter().map(|hook| hook_word(*hook)).collect::<Vec<_>>().join(", "));
             row("mode", mode_word(*mode));
             row("config", &self.config);
-            row("self-check", &format!("passed; compiled, tried out and made ready in {} ms", ms(*took)));
+            row("self-check", &format!("passed; tried out and made ready in {} ms", ms(*took)));
             match pretty(config_schema) {
                 None => row("schema", "none: it takes no configuration"),
                 Some(schema) => row("schema", &schema.replace('\n', "\n            ")),
@@ -89,9 +91,10 @@ impl Report {
 
     fn as_json(&self) -> Value {
         let mut report = json!({ "file": self.file, "bytes": self.bytes, "accepted": self.loaded.is_some() });
-        if let Some((Shape { imports, exports }, took)) = &self.compiled {
-            report["imports"] = json!(imports);
-            report["exports"] = json!(exports);
+        if let Some((shape, took)) = &self.compiled {
+            report["imports"] = json!(shape.imports);
+            report["exports"] = json!(shape.exports);
+            report["compiled_before"] = json!(shape.was_compiled_before());
             report["compile_ms"] = json!(ms(*took));
         }
         if let Some((component, took)) = &self.loaded {

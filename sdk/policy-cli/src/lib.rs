@@ -11,7 +11,9 @@ mod push;
 mod sign;
 mod slots;
 
+mod decisions;
 mod explain;
+mod record;
 mod replay;
 
 mod admin;
@@ -51,6 +53,10 @@ pub enum Verb {
     Keygen(sign::Keygen),
     /// Sign a component
     Sign(sign::Sign),
+    /// List a proxy's last decisions
+    Decisions(decisions::Args),
+    /// Begin, end or fetch a recording of what a proxy's policies see and answer
+    Record(record::Args),
     /// Make recorded decisions again: the same policy must decide the same, another may be compared
     Replay(replay::Args),
     /// Show what the policies saw and were told when they decided about one request
@@ -74,6 +80,8 @@ pub fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Config(args) => slots::config(&args),
         Verb::Keygen(args) => sign::keygen(&args),
         Verb::Sign(args) => sign::sign(&args),
+        Verb::Decisions(args) => decisions::run(&args),
+        Verb::Record(args) => record::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Explain(args) => explain::run(&args),
     }

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 /// The table's columns.
-const HEAD: [&str; 9] = ["SLOT", "VERSION", "STATE", "POLICY", "HOOKS", "SIGNED BY", "SOURCE", "DECISIONS", "FAULTS"];
+const HEAD: [&str; 10] =
+    ["SLOT", "VERSION", "STATE", "POLICY", "HOOKS", "SIGNED BY", "SOURCE", "DECISIONS", "FAULTS", "MEMORY"];
 
 /// Prints a slot after a change: which versions take requests now.
 pub(crate) fn slot(changed: &Value, as_json: bool) {
@@ -49,7 +50,7 @@ pub(crate) fn policies(policies: &Value) -> String {
     text
 }
 
-fn row(name: String, slot: &Value, version: &Value) -> [String; 9] {
+fn row(name: String, slot: &Value, version: &Value) -> [String; 10] {
     let state = match version["state"].as_str() {
         Some("canary") => format!("canary {} %", word(&slot["canary"]["percent"])),
         _ => word(&version["state"]),
@@ -65,11 +66,18 @@ fn row(name: String, slot: &Value, version: &Value) -> [String; 9] {
         word(&version["source"]),
         word(&version["decisions_total"]),
         word(&version["faults_total"]),
+        version["memory_bytes"].as_u64().map_or_else(|| word(&Value::Null), mebibytes),
     ]
 }
 
-fn table(rows: &[[String; 9]]) -> String {
-    let widths: Vec<usize> = (0..HEAD.len())
+/// Of its instances, all together.
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+}
+
+/// Rows as columns that line up; the first row is the head.
+pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let widths: Vec<usize> = (0..COLUMNS)
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default())
         .collect();
     let mut text = String::new();
@@ -87,7 +95,7 @@ fn list(value: &Value) -> &[Value] {
 }
 
 /// A word or number; what the proxy does not tell, being older, is a dash.
-fn word(value: &Value) -> String {
+pub(crate) fn word(value: &Value) -> String {
     match value {
         Value::String(word) => word.clone(),
         Value::Null => "-".to_owned(),
@@ -107,7 +115,7 @@ mod tests {
                 { "slot": "limits", "versions": [
                     { "number": 1, "state": "active", "name": "rate-limit", "version": "0.1.0", "digest": "sha256:00",
                       "hooks": ["configure", "admit", "observe"], "signed_by": "alice", "source": "oci",
-                      "decisions_total": 1200, "faults_total": 0 } ] },
+                      "decisions_total": 1200, "faults_total": 0, "memory_bytes": 4_587_520 } ] },
                 { "slot": "placement", "canary": { "version": 3, "percent": 10 }, "versions": [
                     { "number": 3, "state": "canary", "name": "least-load", "version": "0.2.0", "digest": "sha256:03",
                       "hooks": ["place"], "signed_by": null, "source": "admin", "decisions_total": 7, "faults_total": 1 },

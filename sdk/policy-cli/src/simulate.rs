@@ -1,9 +1,13 @@
 //! `headworks policy simulate`: plays a scenario with policies side by side.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use policy_simulator::{Contender, Report, Scenario, Source, simulate, table};
+use policy_api::{Description, Policy};
+use policy_simulator::{
+    Contender, Report, Scenario, Source, VirtualHost, cached_runtime, simulate, table, virtual_limits,
+};
 
 use crate::input;
 
@@ -30,8 +34,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let Args { scenario, policies, seed, json } = args;
     let mut scenario = Scenario::load(scenario)?;
     scenario.seed = seed.unwrap_or(scenario.seed);
-    let asked = policies.iter().map(|spec| contender(spec)).collect::<anyhow::Result<Vec<_>>>()?;
-    let contenders: Vec<Contender> = std::iter::once(Contender::fallback()).chain(asked).collect();
+    let asked = policies.iter().map(|spec| Asked::load(spec)).collect::<anyhow::Result<Vec<_>>>()?;
+    let contenders: Vec<Contender> = std::iter::once(Contender::fallback()).chain(contenders(asked)).collect();
     let reports = contenders
         .iter()
         .map(|contender| simulate(&scenario, contender).with_context(|| format!("load {}", contender.name)))
@@ -50,20 +54,45 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A chain as it is written on the command line.
-fn contender(spec: &str) -> anyhow::Result<Contender> {
-    let (mut names, mut policies) = (Vec::new(), Vec::new());
-    for part in parts(spec) {
-        let Part { file, config } = Part::of(part);
-        if file.is_empty() {
-            bail!("--policy {spec:?}: there is a part without a file");
+/// A chain as it was asked for.
+struct Asked {
+    /// Its policies as they name themselves, with their configurations.
+    title: String,
+    /// As it was written.
+    spec: String,
+    policies: Vec<Source>,
+}
+
+impl Asked {
+    fn load(spec: &str) -> anyhow::Result<Asked> {
+        let runtime = cached_runtime(virtual_limits(), Arc::new(VirtualHost::default()), 0)?;
+        let (mut titles, mut policies) = (Vec::new(), Vec::new());
+        for part in parts(spec) {
+            let Part { file, config } = Part::of(part);
+            if file.is_empty() {
+                bail!("--policy {spec:?}: there is a part without a file");
+            }
+            let bytes = input::component(Path::new(file))?;
+            let config_json = config.map(input::config_json).transpose()?.unwrap_or_default();
+            let component =
+                runtime.load("title", &bytes, &config_json, None).with_context(|| format!("load {file}"))?;
+            let Description { name, version, .. } = component.describe();
+            titles.push(config.map_or(format!("{name} {version}"), |config| format!("{name} {version} {config}")));
+            policies.push(Source::Component { bytes: bytes.into(), config_json });
         }
-        let stem = Path::new(file).file_stem().map_or(file.into(), |stem| stem.to_string_lossy());
-        names.push(config.map_or(stem.to_string(), |config| format!("{stem} {config}")));
-        let config_json = config.map(input::config_json).transpose()?.unwrap_or_default();
-        policies.push(Source::Component { bytes: input::component(Path::new(file))?.into(), config_json });
+        Ok(Asked { title: titles.join(" + "), spec: spec.to_owned(), policies })
     }
-    Ok(Contender { name: names.join(" + "), policies })
+}
+
+/// Each under its title; two of one title under what was written, too.
+fn contenders(asked: Vec<Asked>) -> Vec<Contender> {
+    let titles: Vec<String> = asked.iter().map(|asked| asked.title.clone()).collect();
+    let named = |Asked { title, spec, policies }: Asked| {
+        let is_alone = titles.iter().filter(|other| **other == title).count() == 1;
+        let name = if is_alone { title } else { format!("{title} ({spec})") };
+        Contender { name, policies }
+    };
+    asked.into_iter().map(named).collect()
 }
 
 /// One policy as it is written.
@@ -129,7 +158,19 @@ mod tests {
 
     #[test]
     fn a_part_without_a_file_is_refused() {
-        assert!(contender("a.wasm,").unwrap_err().to_string().contains("a.wasm"));
-        assert!(contender("").unwrap_err().to_string().contains("without a file"));
+        let refused = |spec: &str| Asked::load(spec).err().unwrap().to_string();
+        assert!(refused("absent.wasm,").contains("absent.wasm"));
+        assert!(refused("").contains("without a file"));
+    }
+
+    #[test]
+    fn two_of_one_title_are_told_apart_by_their_files() {
+        let asked = |title: &str, spec: &str| {
+            let (title, spec) = (title.to_owned(), spec.to_owned());
+            Asked { title, spec, policies: Vec::new() }
+        };
+        let named = contenders(vec![asked("a 1", "old.wasm"), asked("b 1", "b.wasm"), asked("a 1", "new.wasm")]);
+        let names: Vec<&str> = named.iter().map(|contender| contender.name.as_str()).collect();
+        assert_eq!(names, ["a 1 (old.wasm)", "b 1", "a 1 (new.wasm)"]);
     }
 }

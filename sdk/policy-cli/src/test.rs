@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use guest_build::Project;
 use policy_api::Policy;
 use policy_runtime::Component;
 use policy_simulator::{VirtualHost, cached_runtime, virtual_limits};
@@ -23,8 +24,13 @@ pub struct Args {
     #[arg(value_name = "DIR|FILE.toml", default_value = "tests")]
     paths: Vec<PathBuf>,
     /// The component to test
-    #[arg(long, value_name = "FILE.wasm")]
-    policy: PathBuf,
+    #[arg(long, value_name = "FILE.wasm", required_unless_present = "unit")]
+    policy: Option<PathBuf>,
+    /// Run the folder's own unit tests, which need no component: `cargo test` for Rust, tests/*.test.ts with Node's test
+    /// runner for TypeScript, tests/test_*.py with unittest for Python. The policy and its SDK are found. With --policy
+    /// the tables are played after them
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = ".")]
+    unit: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArg,
     /// What the policy's chance follows from
@@ -33,7 +39,11 @@ pub struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let Args { paths, policy, config, seed } = args;
+    let Args { paths, policy, unit, config, seed } = args;
+    if let Some(folder) = unit {
+        guest_build::unit(&Project::read(folder)?)?;
+    }
+    let Some(policy) = policy else { return Ok(()) };
     let files = paths.iter().map(|path| files_of(path)).collect::<anyhow::Result<Vec<_>>>()?.concat();
     let tests = files.iter().map(|path| TestFile::load(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let subject = Subject { component: input::component(policy)?, config: config.json()?, seed: *seed };

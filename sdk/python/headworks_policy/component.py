@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from typing import Any, Callable, Dict, List
 
 from componentize_py_types import Err  # type: ignore[import-not-found]
 
-from . import events, host
+from . import events, host, instead
 from .fleet import Fleet
 from .policy import Refusal, exported, hooks_of
 from .request import Request
@@ -19,6 +20,7 @@ from .verdict import Admission, Placement
 CONTRACT = "headworks:policy@0.1.0"
 
 _policy = exported()
+_printed = instead.replace(log.info)
 _hooks = hooks_of(type(_policy))
 _fleet = Fleet()
 
@@ -96,6 +98,7 @@ def restore(state: bytes) -> None:
 
 def _spoken(hook: Callable[..., Any], *words: Any) -> Any:
     """An exception's message goes to the host's log, which shows it with the trap."""
+    _printed.is_running = True
     try:
         return hook(*words)
     except Refusal:
@@ -105,16 +108,28 @@ def _spoken(hook: Callable[..., Any], *words: Any) -> Any:
         raise
 
 
-def _last_words(error: Exception) -> str:
+def _last_words(error: BaseException) -> str:
+    """The exception, and the author's innermost line."""
     # Not by the module traceback, which looks for the source's files: there are none.
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    trace, innermost = error.__traceback__, None
+    own = None
+    while trace is not None:
+        innermost = trace
+        if _is_authors(trace.tb_frame.f_globals.get("__name__", "")):
+            own = trace
         trace = trace.tb_next
-    if trace is None:
+    shown = own or innermost
+    if shown is None:
         return f"{type(error).__name__}: {error}"
-    code = trace.tb_frame.f_code
+    code = shown.tb_frame.f_code
     file = code.co_filename.rsplit("/", 1)[-1]
-    return f"{type(error).__name__}: {error} ({file}:{trace.tb_lineno} in {code.co_name})"
+    return f"{type(error).__name__}: {error} ({file}:{shown.tb_lineno} in {code.co_name})"
+
+
+def _is_authors(module: str) -> bool:
+    """Whether a module is neither the SDK's nor the language's own."""
+    package = module.partition(".")[0]
+    return package not in ("headworks_policy", "headworks_component") and package not in sys.stdlib_module_names
 
 
 def _wrong_answer(hook: str, wanted: str, answer: Any) -> None:

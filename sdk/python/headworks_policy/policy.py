@@ -95,6 +95,10 @@ def _check(kind: Type[Policy]) -> None:
         raise ValueError(f"{kind.__name__}.mode must be `pooled` or `single`, not {kind.mode!r}")
     if not any(hook in ASKED for hook in hooks_of(kind)):
         raise ValueError(f"{kind.__name__} must have at least one of {', '.join(ASKED)}")
+    if kind.config_schema and not _overrides(kind, "configure"):
+        raise ValueError(
+            f"{kind.__name__}.config_schema says what `configure` is given; add that method, or remove the schema"
+        )
     if _overrides(kind, "snapshot") != _overrides(kind, "restore"):
         raise ValueError(f"{kind.__name__}: `snapshot` and `restore` go together")
 

@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from headworks_policy import Fleet, Placement, Policy, Refusal, Request, buckets, telemetry  # noqa: E402
 from headworks_policy import policy as door  # noqa: E402
+from headworks_policy.instead import Printed, not_there  # noqa: E402
 
 
 def kind(**fields):
@@ -31,6 +32,7 @@ class Policies(unittest.TestCase):
         self.refused("P.name must be", name="two words")
         self.refused("P.version must be", version="")
         self.refused("`pooled` or `single`, not 'solo'", mode="solo")
+        self.refused("what `configure` is given; add that method", config_schema={"type": "object"})
         self.refused("go together", snapshot=lambda *_: "")
         with self.assertRaisesRegex(ValueError, "at least one of admit, place, observe"):
             door.export(type("P", (Policy,), {"name": "p", "version": "1"}))
@@ -44,6 +46,23 @@ class Policies(unittest.TestCase):
 
     def test_a_refusal_names_its_field(self):
         self.assertEqual(str(Refusal("a.b", "must be 1")), "a.b: must be 1")
+
+
+class Instead(unittest.TestCase):
+    def test_whole_lines_are_written_once_there_is_somebody_to_hear_them(self):
+        written = []
+        printed = Printed(written.append)
+        print("while it is built", file=printed)
+        printed.is_running = True
+        print("load", 3, file=printed)
+        print("half", end="", file=printed)
+        self.assertEqual(written, ["load 3"])
+        print(" a line\nand another", file=printed)
+        self.assertEqual(written, ["load 3", "half a line", "and another"])
+
+    def test_time_says_what_to_use(self):
+        with self.assertRaisesRegex(RuntimeError, "no time.monotonic.*clock.now_ms"):
+            not_there("monotonic")()
 
 
 class Facts(unittest.TestCase):

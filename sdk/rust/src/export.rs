@@ -1,9 +1,37 @@
 //! Makes a component of a policy: the hooks it names and no others.
 
 /// Exports a policy's hooks: `export!(MyPolicy: configure, place);`. Once per component.
+///
+/// A policy with a schema for its configuration must have the hook that takes one:
+///
+/// ```compile_fail,E0080
+/// # use headworks_policy::{Fleet, Mode, Place, Placement, Policy, Request};
+/// # #[derive(Default)]
+/// # struct Mine;
+/// # impl Place for Mine {
+/// #     fn place(&mut self, _: &Request<'_>, _: &Fleet) -> Placement {
+/// #         Placement::Pass
+/// #     }
+/// # }
+/// impl Policy for Mine {
+///     const NAME: &str = "mine";
+///     const VERSION: &str = "0.1.0";
+///     const MODE: Mode = Mode::Pooled;
+///     const CONFIG_SCHEMA: &str = "{}";
+/// }
+///
+/// headworks_policy::export!(Mine: place);
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! export {
     ($policy:ty: $($hook:ident),+ $(,)?) => {
+        const _: () = ::std::assert!(
+            <$policy as $crate::Policy>::CONFIG_SCHEMA.is_empty() || $crate::rt::has_configure(&[$(stringify!($hook)),+]),
+            "the policy has a CONFIG_SCHEMA, but export! does not name `configure`, which takes what the schema describes: \
+             add it to export!, or remove the schema"
+        );
+
         #[cfg(target_family = "wasm")]
         const _: () = {
             struct Component;
@@ -118,6 +146,19 @@ pub mod rt {
 
     /// Where an instance keeps its policy.
     pub type Kept<P> = LocalKey<RefCell<P>>;
+
+    /// Whether one of the hooks takes a configuration. For the compiler, which knows no loop over words yet.
+    pub const fn has_configure(hooks: &[&str]) -> bool {
+        let mut at = 0;
+        while at < hooks.len() {
+            // No two hooks begin with the same letter.
+            if hooks[at].as_bytes()[0] == b'c' {
+                return true;
+            }
+            at += 1;
+        }
+        false
+    }
 
     pub fn describe<P: Policy>(hooks: &[&str]) -> Description {
         speak_before_dying();

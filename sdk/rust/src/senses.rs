@@ -69,3 +69,23 @@ pub mod telemetry {
         }
     }
 }
+
+/// The signatures that the README and the guide give.
+#[cfg(test)]
+const _: () = {
+    use buckets::{Shape, Taking};
+    use store::Entry;
+
+    let _: fn(&str, Shape, u32) -> Result<Taking, buckets::Refusal> = buckets::take;
+    let _: [fn(&str, u32); 2] = [buckets::give_back, buckets::charge];
+    let _: fn(&str) -> Option<u32> = buckets::level;
+    let _: fn(&str, u32) -> Result<bool, buckets::Refusal> = buckets::hold;
+    let _: fn(&str) -> u32 = buckets::held;
+    let _: fn(&str, u64) -> Result<u64, buckets::Refusal> = buckets::count;
+    let _: fn(&str) -> Option<Entry> = store::get;
+    let _: fn(&str, &[u8]) -> Result<u64, store::Refusal> = store::set;
+    let _: fn(&str, u64, &[u8]) -> Result<u64, store::Refusal> = store::compare_and_set;
+    let _: fn(&str) -> bool = store::remove;
+    let _: (fn() -> u32, fn() -> u64, fn(u32) -> u32) = (chance::next_u32, chance::next_u64, chance::below);
+    let _: fn() -> u64 = clock::now_ms;
+};

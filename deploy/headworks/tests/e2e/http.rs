@@ -47,6 +47,11 @@ pub fn put(url: &str, body: &[u8]) -> Answer {
 }
 
 #[track_caller]
+pub fn delete(url: &str) -> Answer {
+    answer(agent().delete(url).call().unwrap())
+}
+
+#[track_caller]
 pub fn post(url: &str, body: &[u8]) -> Answer {
     answer(agent().post(url).header("content-type", "application/json").send(body).unwrap())
 }

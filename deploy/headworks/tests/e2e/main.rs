@@ -20,6 +20,7 @@ mod processes;
 mod push;
 mod registry;
 mod replay;
+mod restart;
 mod storm;
 mod swap;
 mod traces;

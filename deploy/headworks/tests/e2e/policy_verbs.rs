@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::processes::{component, folder, headworks};
+use crate::processes::{Server, component, folder, headworks, wait_for};
 
 fn tests(name: &str) -> String {
     format!("{}/tests/e2e/policies/{name}.toml", env!("CARGO_MANIFEST_DIR"))
@@ -95,7 +95,7 @@ fn a_bench_has_time_and_fuel() {
         let figures = succeeds(&[&["bench", path.as_str()], &words[..]].concat());
         let figures: Value = serde_json::from_str(&figures).unwrap();
         assert_eq!((&figures[0]["hook"], &figures[0]["faults"]), (&hook.into(), &0.into()));
-        for figure in ["ns_median", "ns_p99", "calls_per_s", "fuel_median", "fuel_max"] {
+        for figure in ["ns_median", "ns_p99", "calls_per_s", "fuel_median", "fuel_max", "instance_memory_bytes"] {
             assert!(figures[0][figure].as_u64().unwrap() > 0, "{figures}");
         }
     }
@@ -110,7 +110,8 @@ fn a_simulation_sets_policies_beside_the_fallback_and_replays() {
     let reports: Value = serde_json::from_str(&run()).unwrap();
     let names: Vec<&str> =
         reports.as_array().unwrap().iter().map(|report| report["contender"].as_str().unwrap()).collect();
-    assert_eq!(names, ["native-least-load", "round-robin", r#"rate-limit + least-load {"scan":"all"}"#]);
+    let chain = r#"rate-limit 0.1.0 + least-load 0.1.0 {"scan":"all"}"#;
+    assert_eq!(names, ["native-least-load", "round-robin 0.1.0", chain]);
     for report in reports.as_array().unwrap() {
         assert_eq!((&report["requests"], &report["finished"]), (&96.into(), &96.into()), "{report}");
     }
@@ -118,4 +119,29 @@ fn a_simulation_sets_policies_beside_the_fallback_and_replays() {
     let words =
         policy(&["simulate", &scenario("demo"), "--policy", &format!("{}:{{\"scan\":1}}", shipped("least-load"))]);
     assert!(!words.status.success() && said(&words).contains("scan"), "{}", said(&words));
+}
+
+/// The scenario and the proxy's configuration that come with a new policy are sound, whatever it is written in.
+#[test]
+fn what_comes_with_a_new_policy_is_sound() {
+    let dir = folder();
+    let made = dir.path().join("mine");
+    succeeds(&["new", "mine", "--folder", made.to_str().unwrap()]);
+    let scenario = made.join("scenario.toml");
+    let report = succeeds(&["simulate", scenario.to_str().unwrap(), "--policy", &shipped("least-load"), "--json"]);
+    let reports: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&reports[1]["contender"], &reports[1]["faults"]), (&"least-load 0.1.0".into(), &0.into()));
+    assert_eq!(reports[1]["requests"], 400);
+    let config = made.join("proxy.toml");
+    let checked = headworks().args(["proxy", "--check", "--config"]).arg(&config).output().unwrap();
+    assert!(checked.status.success(), "{}", said(&checked));
+    let text = std::fs::read_to_string(&config).unwrap().replace(":8080\"", ":0\"").replace(":8081\"", ":0\"");
+    std::fs::write(&config, text).unwrap();
+    std::fs::copy(component("round-robin"), made.join("policy.wasm")).unwrap();
+    let proxy = Server::start(headworks().arg("proxy").arg("--config").arg(&config));
+    let watched = wait_for("the watched folder's policy", || {
+        let chain = proxy.admin_json("/admin/v1/policies")["chain"].as_array().unwrap().clone();
+        chain.into_iter().next()
+    });
+    assert_eq!((&watched["slot"], &watched["versions"][0]["name"]), (&"policy".into(), &"round-robin".into()));
 }

@@ -67,9 +67,16 @@ fn what_a_proxy_records_is_replayed_bit_for_bit() {
         (&json!("place"), &json!("replica"), &json!("round-robin"))
     );
     assert!(call["us"].is_f64() && one["facts_digest"].as_str().unwrap().len() == 16);
-    for (path, code) in [("beef", "unknown_decision"), (&format!("{unrecorded}/replay"), "not_recorded")] {
+    for (path, code, why) in [
+        ("beef", "unknown_decision", "not of this run of the proxy"),
+        ("ffffffffffffffff", "unknown_decision", "no request has had that id yet"),
+        ("beef/replay", "not_recorded", "not of this run of the proxy"),
+        (&format!("{unrecorded}/replay"), "not_recorded", "was made while nothing was recorded"),
+    ] {
         let answer = http::get(&format!("{}/admin/v1/decisions/{path}", proxy.admin));
-        assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (404, Some(code)));
+        let error = &answer.json()["error"];
+        assert_eq!((answer.status, error["code"].as_str()), (404, Some(code)));
+        assert!(error["message"].as_str().unwrap().contains(why), "{error}");
     }
 
     let explained = headworks().args(["policy", "explain", &decided[0], "--admin", &proxy.admin]).output().unwrap();
@@ -77,6 +84,13 @@ fn what_a_proxy_records_is_replayed_bit_for_bit() {
     for part in ["placement place: ", "round-robin 0.1.0", "it asks", "buckets.count", "next in turn", "bit for bit"] {
         assert!(explained.contains(part), "no {part:?} in\n{explained}");
     }
+    let target = one["target"].as_str().unwrap();
+    assert!(explained.contains(&format!("({target})")) && explained.contains("0 us-0"), "names are shown\n{explained}");
+    let request = ["policy", "explain", one["request_id"].as_str().unwrap(), "--admin", &proxy.admin];
+    assert_eq!(said(&headworks().args(request).output().unwrap()), explained);
+    let unknown = headworks().args(["policy", "explain", "no-such-request", "--admin", &proxy.admin]).output().unwrap();
+    let unknown = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(unknown.contains("has the id or the x-request-id no-such-request"), "{unknown}");
 
     let ended = recording(&proxy, json!({"on": false}));
     assert_eq!((&ended["on"], &ended["calls"], &ended["dropped"]), (&json!(false), &json!(20), &json!(0)));
@@ -97,6 +111,32 @@ fn what_a_proxy_records_is_replayed_bit_for_bit() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("1 of 20 calls came out otherwise"), "{stderr}");
+}
+
+#[test]
+fn an_author_records_lists_and_replays_from_the_command_line() {
+    let engine = engine(&[]);
+    let dir = folder();
+    let proxy = proxy(&[&engine.url], "least-load", &format!("[recording]\nfolder = {:?}\n", dir.path()));
+    let verb = |words: &[&str]| headworks().arg("policy").args(words).args(["--admin", &proxy.admin]).output().unwrap();
+    assert!(said(&verb(&["record"])).contains("nothing was recorded"));
+    assert!(said(&verb(&["record", "--begin"])).contains("recording into"));
+    ask(&proxy.url, "hello");
+    let out = dir.path().join("fetched.jsonl");
+    let ended = said(&verb(&["record", "--end", "--out", out.to_str().unwrap()]));
+    assert!(ended.contains("1 calls") && ended.contains("fetched: "), "{ended}");
+    assert!(said(&policy(&["replay"], &out, &[])).contains("1: 1 the same, bit for bit"));
+    let again = verb(&["record", "--end", "--out", out.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("not written over another file"));
+
+    let listed = said(&verb(&["decisions", "--policy", "least-load"]));
+    let id = &decisions(&proxy, "limit=1")[0];
+    for part in [id.as_str(), "least-load 0.1.0", "replica us-0", "finished", "the only one that takes work"] {
+        assert!(listed.contains(part), "no {part:?} in\n{listed}");
+    }
+    assert!(said(&verb(&["decisions", "--tenant", "nobody"])).contains("no decision that is kept"));
+    let listed: Value = serde_json::from_str(&said(&verb(&["list", "--json"]))).unwrap();
+    assert!(listed["chain"][0]["versions"][0]["memory_bytes"].as_u64().unwrap() > 0, "{listed}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::support::{
-    Guest, HOLD, Memory, PASS, admit, fleet, load, patient, place, place_of, placing, replica, runtime,
+    Guest, HOLD, Memory, PASS, admit, configured, fleet, load, patient, place, place_of, placing, replica, runtime,
 };
 use policy_api::{Admission, Denial, Event, Hook, Mode, Placement, Policy, PolicyFault, ReplicaId, Subject};
 use policy_runtime::{Limits, Runtime};
@@ -48,11 +48,11 @@ fn every_placement_arrives_as_it_was_meant() {
 #[test]
 fn a_component_says_who_it_is() {
     let runtime = runtime(patient());
-    let guest = Guest { schema: r#"{"type":"object"}"#, ..placing(PASS) };
+    let guest = Guest { schema: r#"{"type":"object"}"#, ..configured() };
     let policy = load(&runtime, &guest).unwrap();
     let described = policy.describe();
     assert_eq!((described.name.as_str(), described.version.as_str()), ("guest", "1.2.3"));
-    assert_eq!((described.hooks.as_slice(), described.mode), (&[Hook::Place][..], Mode::Pooled));
+    assert_eq!((described.hooks.as_slice(), described.mode), (&[Hook::Configure, Hook::Place][..], Mode::Pooled));
     assert_eq!(described.config_schema, r#"{"type":"object"}"#);
     assert_eq!(policy.bytes(), guest.bytes().len());
     assert_eq!(policy.digest().len(), "sha256:".len() + 64);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Guest, PASS, load, placing, runtime};
+use crate::support::{Guest, PASS, configured, load, placing, runtime};
 use policy_runtime::{Limits, LoadError};
 
 fn limits() -> Limits {
@@ -102,6 +102,7 @@ fn components_that_do_not_say_well_who_they_are() {
     let nameless = Guest { name: "", ..placing(PASS) };
     let spaced = Guest { name: "my policy", ..placing(PASS) };
     let schema = Guest { schema: "{", ..placing(PASS) };
+    let unheard = Guest { schema: "{}", ..placing(PASS) };
     let table = [
         ("no describe", refusal(&silent)),
         ("no hook", refusal(&idle)),
@@ -109,6 +110,7 @@ fn components_that_do_not_say_well_who_they_are() {
         ("no name", refusal(&nameless)),
         ("a name with a space", refusal(&spaced)),
         ("a schema that is not JSON", refusal(&schema)),
+        ("a schema, and no hook for what it describes", refusal(&unheard)),
     ];
     let lines: Vec<String> = table.iter().map(|(name, refusal)| format!("{name}: {refusal}")).collect();
     insta::assert_snapshot!(lines.join("\n"));
@@ -168,21 +170,6 @@ fn configurations_that_cannot_be_given() {
     ];
     let lines: Vec<String> = table.iter().map(|(name, outcome)| format!("{name}: {outcome}")).collect();
     insta::assert_snapshot!(lines.join("\n"));
-}
-
-/// Takes `{}` only; any longer configuration is refused with the field `guest` and the message `1.2.3`.
-fn configured() -> Guest {
-    let configure = r#"(func (export "headworks:policy/configure@0.1.0#configure") (param i32 i32) (result i32)
-        (i32.store8 (i32.const 2048) (i32.gt_u (local.get 1) (i32.const 2)))
-        (i32.store (i32.const 2052) (i32.const 0)) (i32.store (i32.const 2056) (i32.const 5))
-        (i32.store (i32.const 2060) (i32.const 64)) (i32.store (i32.const 2064) (i32.const 5))
-        (i32.const 2048))"#;
-    Guest {
-        worlds: vec!["described", "configured", "placing"],
-        hooks: vec![0, 2],
-        body: format!("{configure}\n{}", crate::support::place_of(PASS)),
-        ..Guest::default()
-    }
 }
 
 #[test]

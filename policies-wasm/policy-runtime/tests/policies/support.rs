@@ -69,6 +69,21 @@ pub const HOLD: &str = "(i32.const 2)";
 /// See [`HOLD`].
 pub const PASS: &str = "(i32.const 4)";
 
+/// Takes `{}` only; any longer configuration is refused with the field `guest` and the message `1.2.3`.
+pub fn configured() -> Guest {
+    let configure = r#"(func (export "headworks:policy/configure@0.1.0#configure") (param i32 i32) (result i32)
+        (i32.store8 (i32.const 2048) (i32.gt_u (local.get 1) (i32.const 2)))
+        (i32.store (i32.const 2052) (i32.const 0)) (i32.store (i32.const 2056) (i32.const 5))
+        (i32.store (i32.const 2060) (i32.const 64)) (i32.store (i32.const 2064) (i32.const 5))
+        (i32.const 2048))"#;
+    Guest {
+        worlds: vec!["described", "configured", "placing"],
+        hooks: vec![0, 2],
+        body: format!("{configure}\n{}", place_of(PASS)),
+        ..Guest::default()
+    }
+}
+
 impl Guest {
     pub fn bytes(&self) -> Vec<u8> {
         let mut resolve = Resolve::default();

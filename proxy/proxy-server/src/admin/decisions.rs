@@ -12,6 +12,7 @@ use http::header::CONTENT_TYPE;
 use openai_api::ErrorBody;
 use serde::Serialize;
 
+use crate::admin::absence::Absence;
 use crate::admin::docs::hook_name;
 use crate::admin::{Asked, DECISIONS_LIMIT, NotANumber, error, number};
 use crate::decisions::Record;
@@ -37,7 +38,7 @@ fn fits(asked: &BTreeMap<String, String>, record: &Record) -> bool {
         By::Policy(author) => Some(author),
         By::Fallback => None,
     };
-    let fields = [
+    let fields: [(&str, &str); 8] = [
         ("slot", author.map_or("", |author| &author.slot)),
         ("policy", author.map_or(FALLBACK_NAME, |author| &author.name)),
         ("digest", author.map_or("", |author| &author.digest)),
@@ -45,6 +46,7 @@ fn fits(asked: &BTreeMap<String, String>, record: &Record) -> bool {
         ("tenant", &record.tenant),
         ("verdict", record.verdict),
         ("outcome", record.outcome.word()),
+        ("request_id", &record.request_id),
     ];
     fields.into_iter().all(|(name, value)| asked.get(name).is_none_or(|wanted| wanted == value))
 }
@@ -53,7 +55,7 @@ pub(super) async fn one(State(proxy): State<Arc<Proxy>>, Path(id): Path<String>)
     match number_of(&id).and_then(|number| proxy.decisions.find(number)) {
         Some(record) => Json(DecisionDoc::of(record)).into_response(),
         None => {
-            let message = format!("there is no decision {id:?} among the last {}", proxy.limits.decisions_max);
+            let message = Absence::of(&proxy, &id).to_string();
             error(StatusCode::NOT_FOUND, ErrorBody::invalid_request(message).code("unknown_decision"))
         }
     }
@@ -68,10 +70,17 @@ pub(super) async fn replay(State(proxy): State<Arc<Proxy>>, Path(id): Path<Strin
     match excerpt {
         Ok(Some(lines)) => ([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response(),
         Ok(None) => {
-            let message = format!(
-                "decision {id:?} is not in the recording: it was made while none was written (`POST \
-                 /admin/v1/recording` begins one), or the native fallback alone made it"
-            );
+            let record = number_of(&id).and_then(|number| proxy.decisions.find(number));
+            let message = match record {
+                None => Absence::of(&proxy, &id).to_string(),
+                Some(record) if record.calls.is_empty() => {
+                    format!("no policy was asked about decision {id}: the proxy's own fallback made it")
+                }
+                Some(_) => format!(
+                    "decision {id} was made while nothing was recorded, so what its policies saw is not known; \
+                     `headworks policy record --begin` (`POST /admin/v1/recording`) begins a recording"
+                ),
+            };
             error(StatusCode::NOT_FOUND, ErrorBody::invalid_request(message).code("not_recorded"))
         }
         Err(failed) => error(StatusCode::INTERNAL_SERVER_ERROR, ErrorBody::server(failed.to_string())),
@@ -79,7 +88,7 @@ pub(super) async fn replay(State(proxy): State<Arc<Proxy>>, Path(id): Path<Strin
 }
 
 /// A decision's number by its id, as [`DecisionDoc`] writes it.
-fn number_of(id: &str) -> Option<u64> {
+pub(super) fn number_of(id: &str) -> Option<u64> {
     u64::from_str_radix(id, 16).ok()
 }
 
@@ -87,6 +96,7 @@ fn number_of(id: &str) -> Option<u64> {
 pub(super) struct DecisionDoc {
     id: String,
     time_ms: u64,
+    request_id: String,
     trace_id: Option<String>,
     endpoint: String,
     model: String,
@@ -138,6 +148,7 @@ impl DecisionDoc {
         let Record {
             id,
             time_ms,
+            request_id,
             trace_id,
             endpoint,
             model,
@@ -164,6 +175,7 @@ impl DecisionDoc {
         DecisionDoc {
             id: format!("{id:x}"),
             time_ms,
+            request_id,
             trace_id,
             endpoint: endpoint.to_string(),
             model: model.to_string(),

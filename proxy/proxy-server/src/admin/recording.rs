@@ -1,14 +1,19 @@
 //! Begins and ends recordings, and says how far one is.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use openai_api::ErrorBody;
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
 
 use crate::admin::error;
 use crate::proxy::Proxy;
@@ -75,6 +80,30 @@ pub(super) async fn change(State(proxy): State<Arc<Proxy>>, body: Bytes) -> Resp
             error(status, ErrorBody::invalid_request(refused.to_string()).code(code))
         }
     }
+}
+
+/// The file of the current recording, as far as it is written, or of the last one.
+pub(super) async fn file(State(proxy): State<Arc<Proxy>>) -> Response {
+    match proxy.recorder.open().await {
+        Ok(Some(file)) => {
+            let pieces = stream::try_unfold(file, next_piece);
+            ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pieces)).into_response()
+        }
+        Ok(None) => {
+            let message = "nothing was recorded since the proxy began; `POST /admin/v1/recording` begins a recording";
+            error(StatusCode::NOT_FOUND, ErrorBody::invalid_request(message).code("not_recorded"))
+        }
+        Err(failed) => error(StatusCode::INTERNAL_SERVER_ERROR, ErrorBody::server(failed.to_string())),
+    }
+}
+
+/// Bytes that are read at a time.
+const PIECE_BYTES: usize = 64 << 10;
+
+async fn next_piece(mut file: tokio::fs::File) -> io::Result<Option<(Bytes, tokio::fs::File)>> {
+    let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+    let read = file.read_buf(&mut piece).await?;
+    Ok((read > 0).then(|| (piece.freeze(), file)))
 }
 
 fn meaning(refused: &RecorderError) -> (StatusCode, &'static str) {

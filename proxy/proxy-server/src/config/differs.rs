@@ -24,6 +24,7 @@ impl Config {
             differs("policies.watch", self.watch != new.watch),
             differs("policy_headers", self.policy_headers != new.policy_headers),
             differs("policy_cache_folder", self.policy_cache_folder != new.policy_cache_folder),
+            differs("state_folder", self.state_folder != new.state_folder),
             differs("recording", self.recording != new.recording),
             differs("oci", self.oci != new.oci),
             differs("resume", self.resume != new.resume),

@@ -31,6 +31,7 @@ pub(super) struct ConfigFile {
     #[serde(default)]
     policy_headers: Vec<String>,
     policy_cache_folder: Option<PathBuf>,
+    state_folder: Option<PathBuf>,
     admin: AdminFile,
     tls: Option<TlsFile>,
     #[serde(default)]
@@ -195,6 +196,7 @@ impl ConfigFile {
             data_url,
             policy_headers,
             policy_cache_folder,
+            state_folder,
             admin,
             tls,
             upstream_tls,
@@ -240,7 +242,10 @@ impl ConfigFile {
             policies: policies::check(policies, folder, &limits)?,
             watch: watch.map(|watched| folder.join(watched)),
             policy_headers: check_headers(policy_headers)?,
-            policy_cache_folder: policy_cache_folder.map(|path| folder.join(path)),
+            policy_cache_folder: policy_cache_folder
+                .or_else(|| state_folder.as_ref().map(|state| state.join("compiled")))
+                .map(|path| folder.join(path)),
+            state_folder: state_folder.map(|path| folder.join(path)),
             tenancy: all_tenants.check(tenants, jwt.map(|jwt| jwt.check(folder)).transpose()?, folder)?,
             oci: oci.check(limits.pull_ms_max, environment)?,
             signing: signing.check()?,

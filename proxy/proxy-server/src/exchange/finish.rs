@@ -106,8 +106,10 @@ impl Journal {
             span.set(names::HTTP_METHOD, request.method().to_string());
             span.set(names::URL_PATH, path.to_owned());
         }
+        let request_id = request.headers().get(REQUEST_ID).cloned().unwrap_or_else(new_request_id);
         let record = Record {
             time_ms: proxy.clock.now_unix_ms(),
+            request_id: crate::wire::cut(request_id.to_str().unwrap_or_default()).to_owned(),
             trace_id: span.trace_id(),
             endpoint: path.into(),
             ..Record::default()
@@ -119,7 +121,7 @@ impl Journal {
             began: proxy.clock.now(),
             sent: None,
             endpoint,
-            request_id: request.headers().get(REQUEST_ID).cloned().unwrap_or_else(new_request_id),
+            request_id,
             room: None,
             ticket: None,
             replica: None,

@@ -1,5 +1,7 @@
 //! Why a slot was not changed, and why a configured policy could not be loaded.
 
+use std::path::PathBuf;
+
 use policy_runtime::LoadError;
 use thiserror::Error;
 
@@ -19,7 +21,7 @@ pub(crate) enum SwapError {
     TooManySlots { slots_max: usize },
     #[error("there is no slot {0:?}")]
     UnknownSlot(String),
-    #[error("slot {slot:?} keeps no version {number}; `versions` lists those it keeps")]
+    #[error("slot {slot:?} keeps no version {number}; `headworks policy list` shows those it keeps")]
     UnknownVersion { slot: String, number: u32 },
     #[error(
         "version {number} of slot {slot:?} is quarantined because it failed too often; upload it anew to try it again"
@@ -56,6 +58,8 @@ pub(crate) enum StartError {
     Load { place: Place, source: LoadError },
     #[error("{place}: {source}")]
     Put { place: Place, source: SwapError },
+    #[error("`state_folder` {} cannot be used: {source}", path.display())]
+    State { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
     Runtime(LoadError),
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::PolicySlot;
-use crate::policies::slot::Slot;
+use crate::policies::slot::{Configured, Slot};
 use crate::policies::{Policies, Share, Sources, Turn, Upload};
 
 const BY: &str = "reload";
@@ -24,6 +24,7 @@ impl Policies {
             }
         }
         self.order(new);
+        self.keep();
         wrongs
     }
 
@@ -39,6 +40,7 @@ impl Policies {
         let known = self.slot(name);
         let same_config = before.is_some_and(|before| before.config_json == *config_json);
         // What somebody put or activated since stays, unless the configuration says another thing than before.
+        let configured = Configured::of(&fetched.bytes, config_json);
         let is_kept = known.as_ref().is_some_and(|slot| slot.versions.iter().any(|kept| kept.bytes == fetched.bytes));
         let is_new = known.is_none();
         if is_new {
@@ -47,11 +49,12 @@ impl Policies {
             self.rule(name, rules);
         }
         if is_kept && same_config {
+            self.say_configured(name, configured);
             return Ok(());
         }
         let upload = Upload { slot: name.clone(), fetched, share: Share::All, by: BY.to_owned() };
         let put = self.put_with(turn, upload, (!same_config).then_some(config_json));
-        put.map(drop).map_err(|refused| {
+        put.map(|_| self.say_configured(name, configured)).map_err(|refused| {
             if is_new {
                 self.unconfigure(name);
                 // It was never asked.
@@ -59,6 +62,13 @@ impl Policies {
             }
             refused.to_string()
         })
+    }
+
+    /// Takes note of what the configuration says of a slot.
+    pub(super) fn say_configured(&self, name: &str, configured: Configured) {
+        if let Some(slot) = self.slots().iter_mut().find(|slot| slot.name == name) {
+            slot.configured = Some(configured);
+        }
     }
 
     fn rule(&self, name: &str, rules: &crate::config::SlotRules) {
@@ -75,6 +85,7 @@ impl Policies {
     fn unconfigure(&self, name: &str) {
         if let Some(slot) = self.slots().iter_mut().find(|slot| slot.name == name) {
             slot.is_configured = false;
+            slot.configured = None;
         }
     }
 

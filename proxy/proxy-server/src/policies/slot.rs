@@ -7,6 +7,7 @@ use bytes::Bytes;
 use dispatch::{Author, Canary, Link, OnError, Stage, Tally, Trial};
 use policy_api::{Hook, Policy};
 use policy_runtime::Component;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -20,6 +21,8 @@ pub(crate) struct Slot {
     pub name: String,
     /// The configuration names it: it is there after every start.
     pub(super) is_configured: bool,
+    /// What the configuration put into it last.
+    pub(super) configured: Option<Configured>,
     pub rules: Arc<SlotRules>,
     /// What the first version is given; later ones get what is active then.
     config_json: String,
@@ -31,6 +34,15 @@ pub(crate) struct Slot {
     /// Newest first.
     pub history: VecDeque<Entry>,
     pub(super) next_number: u32,
+}
+
+/// What the configuration says of a slot, as far as a version follows from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Configured {
+    /// Of the component, `sha256:…`.
+    pub digest: String,
+    pub config_json: String,
 }
 
 /// A slot's canary at work.
@@ -100,6 +112,7 @@ impl Slot {
         Slot {
             name: name.to_owned(),
             is_configured: false,
+            configured: None,
             rules,
             config_json: String::new(),
             versions: Vec::new(),

@@ -34,6 +34,8 @@ pub(crate) struct Origin {
     pub detail: Option<String>,
     /// The name of the key whose signature was checked.
     pub signed_by: Option<String>,
+    /// The signature as it came, for whoever keeps the component.
+    pub signature: Option<String>,
 }
 
 /// What getting a component depends on.
@@ -81,7 +83,7 @@ impl Sources {
         };
         let signed_by = self.signing.check(&bytes, signature.as_deref())?;
         let detail = Some(path.display().to_string());
-        Ok(Fetched { bytes: bytes.into(), origin: Origin { source, detail, signed_by } })
+        Ok(Fetched { bytes: bytes.into(), origin: Origin { source, detail, signed_by, signature } })
     }
 
     /// An artefact of a registry.
@@ -90,13 +92,25 @@ impl Sources {
         let pulled = oci_artifact::pull(reference, &access, self.component_bytes_max as u64)?;
         let signed_by = self.signing.check(&pulled.bytes, pulled.signature.as_deref())?;
         let detail = Some(pulled.reference.to_string());
-        Ok(Fetched { bytes: pulled.bytes.into(), origin: Origin { source: "oci", detail, signed_by } })
+        let origin = Origin { source: "oci", detail, signed_by, signature: pulled.signature };
+        Ok(Fetched { bytes: pulled.bytes.into(), origin })
     }
 
     /// What a client uploaded, with the signature that it sent.
     pub fn take(&self, bytes: Bytes, signature: Option<&str>) -> Result<Fetched, SourceError> {
-        let signed_by = self.signing.check(&bytes, signature)?;
-        Ok(Fetched { bytes, origin: Origin { source: "admin", detail: None, signed_by } })
+        self.take_again(bytes, "admin", None, signature.map(str::to_owned))
+    }
+
+    /// What came before, from where it came then. Whose signatures count may have changed since.
+    pub fn take_again(
+        &self,
+        bytes: Bytes,
+        source: &'static str,
+        detail: Option<String>,
+        signature: Option<String>,
+    ) -> Result<Fetched, SourceError> {
+        let signed_by = self.signing.check(&bytes, signature.as_deref())?;
+        Ok(Fetched { bytes, origin: Origin { source, detail, signed_by, signature } })
     }
 }
 

@@ -57,12 +57,13 @@ impl Policies {
         let loaded = gently(|| self.runtime.prepare(&name, &new.fetched.bytes, &config_json)).map_err(SwapError::from);
         let placed = loaded.and_then(|prepared| self.place(&name, share, prepared, &new));
         placed.inspect_err(|refused| {
-            self.refused(&name, &new.by, digest_of(&new.fetched.bytes), refused);
+            self.refused(&name, &new.by, Some(digest_of(&new.fetched.bytes)), refused);
             // A slot that never came to be keeps nothing in the runtime.
             if self.slot(&name).is_none() {
                 self.runtime.forget(&name);
             }
-        })
+        })?;
+        Ok(self.kept(&name))
     }
 
     /// Gives a slot's active component another configuration, as a new version.
@@ -80,7 +81,8 @@ impl Policies {
         let new = New { what: What::Configured, fetched, by: by.to_owned() };
         let prepared = gently(|| active.component.again(Some(config_json))).map_err(SwapError::from);
         let placed = prepared.and_then(|prepared| self.place(name, share, prepared, &new));
-        placed.inspect_err(|refused| self.refused(name, by, digest_of(&new.fetched.bytes), refused))
+        placed.inspect_err(|refused| self.refused(name, by, Some(digest_of(&new.fetched.bytes)), refused))?;
+        Ok(self.kept(name))
     }
 
     /// Makes the canary active.
@@ -126,7 +128,9 @@ impl Policies {
         }
         slots.remove(at);
         self.publish(&slots);
+        drop(slots);
         self.runtime.forget(name);
+        self.keep();
         Ok(())
     }
 
@@ -153,6 +157,7 @@ impl Policies {
             let why = Some(format!("{why}; no earlier version is left: {}", slot.what_now()));
             Act { what: What::Quarantined, by: BY_BUDGET.to_owned(), from: Some(number), to: None, why }
         });
+        self.keep();
     }
 
     /// A version that is new to its slot.
@@ -214,7 +219,7 @@ impl Policies {
         let (component, handover): (Option<Arc<Component>>, Option<Handover<'_>>) = renewed.unzip();
         let beginning = handover.as_ref().and_then(|handover| in_words(handover.beginning()));
         let from = slot.active();
-        let changed = self.change(name, |slot| {
+        self.change(name, |slot| {
             slot.activate(number, component.clone(), left_as, self.clock.now_unix_ms());
             let why: Vec<String> = why.into_iter().chain(beginning).collect();
             let why = Some(why.join("; ")).filter(|why| !why.is_empty());
@@ -223,7 +228,7 @@ impl Policies {
         if let (Some(component), Some(handover)) = (component, handover) {
             handover.finish(&component);
         }
-        Ok(changed)
+        Ok(self.kept(name))
     }
 
     /// Ends the trial there is, if there is one.
@@ -312,7 +317,7 @@ fn in_words(beginning: &Beginning) -> Option<String> {
 }
 
 /// As the runtime names a component.
-fn digest_of(bytes: &[u8]) -> Option<String> {
+pub(super) fn digest_of(bytes: &[u8]) -> String {
     let hex = Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-    Some(format!("sha256:{hex}"))
+    format!("sha256:{hex}")
 }

@@ -197,6 +197,10 @@ impl Proxy {
 }
 
 /// A chat request for the model that replicas serve.
+/// Of a configuration where one request is decided about after the other: two threads that decide at one moment may both
+/// find a replica idle.
+pub const ONE_THREAD: &str = "limits.data_threads = 1\n";
+
 pub const CHAT: &str = r#"{"model":"tiny","messages":[{"role":"user","content":"hi"}]}"#;
 
 pub const LISTEN: &str = r#"

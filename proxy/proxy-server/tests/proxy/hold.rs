@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use crate::fixture::guest::{hold_while_first_is_busy, placing};
-use crate::fixture::{CHAT, Proxy, Replica, replicas, shown};
+use crate::fixture::{CHAT, ONE_THREAD, Proxy, Replica, replicas, shown};
 
 /// Tenants whose keys are their names.
 const TENANTS: &str = "[[tenant]]\nname = \"urgent\"\npriority = 5\n\
@@ -22,7 +22,7 @@ async fn ask(proxy: &Proxy, tenant: &str) -> Response<Incoming> {
 
 /// A proxy whose policy holds while its only replica is busy.
 async fn holding(only: &Replica, more: &str) -> Proxy {
-    let proxy = Proxy::start(&format!("{more}\n{TENANTS}{}", replicas([only]))).await;
+    let proxy = Proxy::start(&format!("{ONE_THREAD}{more}\n{TENANTS}{}", replicas([only]))).await;
     proxy.until_healthy(1).await;
     let put = proxy.admin(Method::PUT, "/admin/v1/policies/placement", placing("holds", &hold_while_first_is_busy()));
     assert_eq!(put.await.status(), 200);

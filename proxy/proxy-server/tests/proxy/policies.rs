@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fixture::guest::{admit_trapping, denying, hold_while_first_is_busy, placing, region, replica};
-use crate::fixture::{Proxy, Replica, replicas, shown, text};
+use crate::fixture::{ONE_THREAD, Proxy, Replica, replicas, shown, text};
 
 const SWAPS: usize = 20;
 const CLIENTS: usize = 8;
@@ -288,7 +288,7 @@ async fn on_error_fallback_lets_it_in() {
 #[tokio::test]
 async fn a_held_request_goes_when_there_is_room() {
     let mut only = Replica::start().await;
-    let proxy = Proxy::start(&format!("limits.queue_max = 1\n{}", replicas([&only]))).await;
+    let proxy = Proxy::start(&format!("{ONE_THREAD}limits.queue_max = 1\n{}", replicas([&only]))).await;
     proxy.until_healthy(1).await;
     put(&proxy, "placement", placing("holds", &hold_while_first_is_busy())).await;
     let (first, second, ()) = tokio::join!(proxy.chat(), proxy.chat(), async {
@@ -305,7 +305,7 @@ async fn a_held_request_goes_when_there_is_room() {
 #[tokio::test]
 async fn a_held_request_is_not_asked_about_while_nothing_changes() {
     let mut only = Replica::start().await;
-    let proxy = Proxy::start(&replicas([&only])).await;
+    let proxy = Proxy::start(&format!("{ONE_THREAD}{}", replicas([&only]))).await;
     proxy.until_healthy(1).await;
     put(&proxy, "placement", placing("holds", &hold_while_first_is_busy())).await;
     let (_, _, _, ()) = tokio::join!(proxy.chat(), proxy.chat(), proxy.chat(), async {

@@ -3,13 +3,15 @@
 // FOLDER/ENTRY is the author's module, SDK the SDK's `component.js`, WIT a folder with the contract.
 // An error of the author's is one short text on stderr and exit code 1.
 
-import { mkdtemp, mkdir, cp, rm, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 import { componentize } from '@bytecodealliance/componentize-js';
 import { build } from 'esbuild';
+
+import { linesOf } from './lines.mjs';
 
 const [folder, entry, sdk, wit, out] = process.argv.slice(2);
 
@@ -53,13 +55,18 @@ async function hooksOf() {
 
 async function make(hooks) {
   const exported = ['describe', ...hooks];
+  // The SDK first: it replaces what the author's module may use of the language's own.
   const glue = [
-    `import policy from ${JSON.stringify(join(folder, entry))};`,
     `import { interfacesOf } from ${JSON.stringify(sdk)};`,
+    `import policy from ${JSON.stringify(join(folder, entry))};`,
     'const interfaces = interfacesOf(policy);',
     ...exported.map((hook) => `export const ${hook} = interfaces.${hook};`),
   ];
-  await bundle(glue.join('\n'), join(room, 'component.js'), 'neutral', ['headworks-component']);
+  const outfile = join(room, 'component.js');
+  await bundle(glue.join('\n'), outfile, 'neutral', ['headworks-component']);
+  // An exception then names the author's own line. The engine knows lines of the bundle only.
+  const lines = linesOf(await readFile(`${outfile}.map`, 'utf8'), authors);
+  await appendFile(outfile, `\nglobalThis.headworksLines = ${JSON.stringify(lines)};\n`);
   await world(hooks);
   process.chdir(room);
   const { component } = await componentize({
@@ -69,6 +76,13 @@ async function make(hooks) {
     disableFeatures: FEATURES,
   });
   await writeFile(out, component);
+}
+
+/** A source of the bundle as its author names it; nothing for those of the SDK and for the glue. */
+function authors(source) {
+  const path = resolve(room, source);
+  const isBelow = (place) => path.startsWith(place + sep);
+  return isBelow(folder) && !isBelow(dirname(sdk)) && path !== join(folder, 'component.js') ? relative(folder, path) : undefined;
 }
 
 async function bundle(contents, outfile, platform, conditions) {
@@ -81,6 +95,7 @@ async function bundle(contents, outfile, platform, conditions) {
     bundle: true,
     format: 'esm',
     target: 'es2022',
+    sourcemap: 'external',
     external: ['headworks:*'],
     absWorkingDir: folder,
     logLevel: 'silent',

@@ -15,3 +15,6 @@ export * as telemetry from 'headworks:policy/telemetry@0.1.0';
 export const fleetVersion = () => fleet.version();
 export const fleetColumns = (fields) => fleet.columns(fields);
 export const regionColumn = (field) => regions.column(field);
+
+/** There is a host: this runs in a component. */
+export const isComponent = true;

@@ -4,6 +4,7 @@ const silent = (...verbs) => Object.fromEntries(verbs.map((verb) => [verb, () =>
 
 const absent = (name, ...verbs) => Object.fromEntries(verbs.map((verb) => [verb, notThere(`${name}.${verb}`)]));
 
+export const isComponent = false;
 export const log = silent('log');
 export const reply = silent('header');
 export const telemetry = silent('count', 'gauge', 'attribute', 'explain');

@@ -1,5 +1,6 @@
 //! What `explain` prints.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use policy_api::{
@@ -9,7 +10,7 @@ use policy_runtime::Level;
 use policy_runtime::recording::{Answer, Ask, CallLine, Heard, Looked, PolicyLine, Prefix, Said, Told, Track};
 use policy_runtime::replay::{Explained, NotReplayed};
 
-use super::as_text;
+use super::{Names, as_text};
 
 fn row(id: u32, running: u32) -> ReplicaRow {
     ReplicaRow {
@@ -90,5 +91,14 @@ fn placed(outcome: Result<Option<String>, NotReplayed>) -> Explained {
 
 #[test]
 fn a_decision_is_told_from_what_was_seen_to_what_was_said() {
-    insta::assert_snapshot!(as_text("1f", &[placed(Ok(None)), placed(Err(NotReplayed::StateUnknown))]));
+    let calls = [placed(Ok(None)), placed(Err(NotReplayed::StateUnknown))];
+    insta::assert_snapshot!(as_text("1f", &calls, &Names::default()));
+}
+
+#[test]
+fn replicas_have_their_names_beside_their_rows() {
+    let replicas = BTreeMap::from([(4, "us-0".to_owned()), (7, "a-longer-name".to_owned())]);
+    let text = as_text("1f", &[placed(Ok(None))], &Names { replicas, regions: BTreeMap::new() });
+    let shown: Vec<&str> = text.lines().filter(|line| line.contains("us-0") || line.contains("longer")).collect();
+    insta::assert_snapshot!(shown.join("\n"));
 }

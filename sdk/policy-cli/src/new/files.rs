@@ -7,6 +7,8 @@ use super::sdk;
 const README: &str = include_str!("../../templates/README.md");
 const GITIGNORE: &str = include_str!("../../templates/gitignore");
 const EXAMPLE: &str = include_str!("../../templates/example.toml");
+const SCENARIO: &str = include_str!("../../templates/scenario.toml");
+const PROXY: &str = include_str!("../../templates/proxy.toml");
 
 const RUST: [(&str, &str); 3] = [
     ("Cargo.toml", include_str!("../../templates/rust/Cargo.toml.in")),
@@ -14,24 +16,26 @@ const RUST: [(&str, &str); 3] = [
     ("policy.toml", include_str!("../../templates/rust/policy.toml")),
 ];
 
-const TS: [(&str, &str); 3] = [
+const TS: [(&str, &str); 4] = [
     ("policy.ts", include_str!("../../templates/ts/policy.ts")),
     ("policy.toml", include_str!("../../templates/ts/policy.toml")),
+    ("tests/policy.test.ts", include_str!("../../templates/ts/policy.test.ts")),
     ("tsconfig.json", include_str!("../../templates/ts/tsconfig.json")),
 ];
 
-const PYTHON: [(&str, &str); 3] = [
+const PYTHON: [(&str, &str); 4] = [
     ("policy.py", include_str!("../../templates/python/policy.py")),
     ("policy.toml", include_str!("../../templates/python/policy.toml")),
+    ("tests/test_policy.py", include_str!("../../templates/python/test_policy.py")),
     ("pyrightconfig.json", include_str!("../../templates/python/pyrightconfig.json")),
 ];
 
 /// Each file's path in the policy's folder, and its text.
 pub(super) fn of(name: &str, language: Language) -> Vec<(String, String)> {
     let (own, entry) = match language {
-        Language::Rust => (RUST, "src/lib.rs"),
-        Language::Ts => (TS, "policy.ts"),
-        Language::Python => (PYTHON, "policy.py"),
+        Language::Rust => (&RUST[..], "src/lib.rs"),
+        Language::Ts => (&TS[..], "policy.ts"),
+        Language::Python => (&PYTHON[..], "policy.py"),
     };
     let words = [
         ("{{name}}", name.to_owned()),
@@ -40,8 +44,14 @@ pub(super) fn of(name: &str, language: Language) -> Vec<(String, String)> {
         ("{{entry}}", entry.to_owned()),
     ];
     let filled = |text: &str| words.iter().fold(text.to_owned(), |text, (mark, word)| text.replace(mark, word));
-    let common = [("README.md", README), (".gitignore", GITIGNORE), ("tests/example.toml", EXAMPLE)];
-    let files = own.into_iter().chain(common).map(|(path, text)| (path.to_owned(), filled(text)));
+    let common = [
+        ("README.md", README),
+        (".gitignore", GITIGNORE),
+        ("tests/example.toml", EXAMPLE),
+        ("scenario.toml", SCENARIO),
+        ("proxy.toml", PROXY),
+    ];
+    let files = own.iter().copied().chain(common).map(|(path, text)| (path.to_owned(), filled(text)));
     let vendored =
         sdk::of(language).into_iter().map(|(path, text)| (format!("vendor/headworks-policy/{path}"), text.to_owned()));
     files.chain(vendored).collect()

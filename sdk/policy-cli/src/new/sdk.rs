@@ -19,12 +19,13 @@ const RUST: [(&str, &str); 14] = [
     ("sdk/rust/src/senses.rs", include_str!("../../../rust/src/senses.rs")),
 ];
 
-const TS: [(&str, &str); 12] = [
+const TS: [(&str, &str); 13] = [
     ("README.md", include_str!("../../../js/README.md")),
     ("package.json", include_str!("../../../js/package.json")),
     ("src/component.js", include_str!("../../../js/src/component.js")),
     ("src/define.js", include_str!("../../../js/src/define.js")),
     ("src/fleet.js", include_str!("../../../js/src/fleet.js")),
+    ("src/globals.js", include_str!("../../../js/src/globals.js")),
     ("src/host/component.js", include_str!("../../../js/src/host/component.js")),
     ("src/host/none.js", include_str!("../../../js/src/host/none.js")),
     ("src/index.d.ts", include_str!("../../../js/src/index.d.ts")),
@@ -34,7 +35,7 @@ const TS: [(&str, &str); 12] = [
     ("src/verdict.js", include_str!("../../../js/src/verdict.js")),
 ];
 
-const PYTHON: [(&str, &str); 12] = [
+const PYTHON: [(&str, &str); 13] = [
     ("README.md", include_str!("../../../python/README.md")),
     ("pyproject.toml", include_str!("../../../python/pyproject.toml")),
     ("headworks_policy/__init__.py", include_str!("../../../python/headworks_policy/__init__.py")),
@@ -42,6 +43,7 @@ const PYTHON: [(&str, &str); 12] = [
     ("headworks_policy/events.py", include_str!("../../../python/headworks_policy/events.py")),
     ("headworks_policy/fleet.py", include_str!("../../../python/headworks_policy/fleet.py")),
     ("headworks_policy/host.py", include_str!("../../../python/headworks_policy/host.py")),
+    ("headworks_policy/instead.py", include_str!("../../../python/headworks_policy/instead.py")),
     ("headworks_policy/policy.py", include_str!("../../../python/headworks_policy/policy.py")),
     ("headworks_policy/py.typed", include_str!("../../../python/headworks_policy/py.typed")),
     ("headworks_policy/request.py", include_str!("../../../python/headworks_policy/request.py")),

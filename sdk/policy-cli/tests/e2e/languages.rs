@@ -6,9 +6,10 @@ use policy_api::{Hook, Placement, Policy, PolicyFault};
 
 use crate::author::{Room, chosen, edit, load, place, policy, text};
 
-/// The policy that was scaffolded decides, and with `broken` in it a request for the model `bad` costs that call alone.
+/// The policy that was scaffolded decides, and with `broken` in it a request for one of these models costs that call
+/// alone, and says where.
 #[track_caller]
-fn check(lang: &str, entry: &str, [before, broken]: [&str; 2], last_words: &str) {
+fn check(lang: &str, entry: &str, [before, broken]: [&str; 2], faults: &[(&str, &str)]) {
     let room = Room::new();
     let folder = room.scaffold("first-idle", lang);
     edit(&folder.join(entry), before, broken);
@@ -17,8 +18,10 @@ fn check(lang: &str, entry: &str, [before, broken]: [&str; 2], last_words: &str)
     assert_eq!(policy.describe().hooks, [Hook::Place]);
     assert_eq!(chosen(place(&policy, &[3, 1, 2], "m", None).unwrap()), (2, "lowest load 1".to_owned()));
     assert_eq!(place(&policy, &[], "m", None).unwrap().verdict, Placement::Pass);
-    let Err(PolicyFault::Trapped { message }) = place(&policy, &[1], "bad", None) else { panic!("it must trap") };
-    assert!(message.contains(last_words), "{message}");
+    for (model, last_words) in faults {
+        let Err(PolicyFault::Trapped { message }) = place(&policy, &[1], model, None) else { panic!("it must trap") };
+        assert!(message.contains(last_words), "{message}");
+    }
     assert_eq!(chosen(place(&policy, &[3, 1], "m", None).unwrap()).0, 2, "the next call has a new instance");
 }
 
@@ -31,7 +34,7 @@ fn a_new_policy_in_rust() {
             "_request: &Request<'_>, fleet: &Fleet) -> Placement {\n",
             "request: &Request<'_>, fleet: &Fleet) -> Placement {\n        assert_ne!(request.model(), \"bad\", \"boom\");\n",
         ],
-        "boom",
+        &[("bad", "boom")],
     );
 }
 
@@ -42,9 +45,14 @@ fn a_new_policy_in_typescript() {
         "policy.ts",
         [
             "place(_request, fleet) {\n",
-            "place(request, fleet) {\n    if (request.model === 'bad') throw new Error('boom');\n",
+            "place(request, fleet) {\n    if (request.model === 'bad') throw new Error('boom');\n    \
+             if (request.model === 'date') return Placement.replica(Date.now());\n    \
+             console.log('asked for', request.model);\n",
         ],
-        "Error: boom (in place)",
+        &[
+            ("bad", "Error: boom (policy.ts:11 in place)"),
+            ("date", "clock.nowMs() of @headworks/policy has the time (policy.ts:12 in place)"),
+        ],
     );
 }
 
@@ -55,9 +63,16 @@ fn a_new_policy_in_python() {
         "policy.py",
         [
             "-> Placement:\n        takers",
-            "-> Placement:\n        if request.model == \"bad\":\n            raise ValueError(\"boom\")\n        takers",
+            "-> Placement:\n        if request.model == \"bad\":\n            raise ValueError(\"boom\")\n        \
+             if request.model == \"sdk\":\n            fleet.runing\n        \
+             if request.model == \"time\":\n            import time\n            time.time()\n        \
+             print(\"asked for\", request.model)\n        takers",
         ],
-        "ValueError: boom (policy.py:13 in place)",
+        &[
+            ("bad", "ValueError: boom (policy.py:13 in place)"),
+            ("sdk", "prefill_tokens (policy.py:15 in place)"),
+            ("time", "clock.now_ms() of headworks_policy has the time (policy.py:18 in place)"),
+        ],
     );
 }
 
@@ -70,6 +85,24 @@ fn a_new_policys_own_tests_pass() {
     let (component, tests) = (folder.join("policy.wasm"), folder.join("tests"));
     policy(&["check", text(&component)]).unwrap();
     policy(&["test", text(&tests), "--policy", text(&component)]).unwrap();
+    policy(&["test", &format!("--unit={}", text(&folder))]).unwrap();
+}
+
+/// The unit tests that come with it run with nothing installed in the folder, and one that fails is a failure.
+#[test]
+fn unit_tests_find_the_policy_and_its_sdk() {
+    for (lang, tests, [from, to]) in [
+        ("ts", "tests/policy.test.ts", ["Placement.replica(2)", "Placement.replica(1)"]),
+        ("python", "tests/test_policy.py", ["Placement.replica(2)", "Placement.replica(1)"]),
+    ] {
+        let room = Room::new();
+        let folder = room.scaffold("first-idle", lang);
+        let unit = format!("--unit={}", text(&folder));
+        policy(&["test", &unit]).unwrap_or_else(|error| panic!("{lang}: {error:#}"));
+        edit(&folder.join(tests), from, to);
+        let failed = policy(&["test", &unit]).unwrap_err();
+        assert!(format!("{failed:#}").contains("run the unit tests"), "{failed:#}");
+    }
 }
 
 /// An example's component, whose own tables hold.

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its helper cannot go on")]
 
 mod author;
+mod guide;
 mod languages;
 mod mistakes;

@@ -1,6 +1,6 @@
 //! An author's mistakes, as `policy build` tells them: where, and what to change.
 
-use crate::author::{Room, edit};
+use crate::author::{Room, edit, policy, text};
 
 #[track_caller]
 fn check(lang: &str, entry: &str, [from, to]: [&str; 2], told: &[&str]) {
@@ -35,6 +35,18 @@ fn in_python() {
     check("python", "policy.py", ["return Placement.PASS", "retrun Placement.PASS"], &["policy.py", "SyntaxError"]);
     check("python", "policy.py", ["mode = \"pooled\"", "mode = \"solo\""], &["policy.py:24: ValueError", "not 'solo'"]);
     check("python", "policy.py", ["\nexport(Slip)", ""], &["the module must call `export(YourPolicy)`"]);
+}
+
+/// A component without a policy in it, and one whose configuration nobody would take.
+#[test]
+fn in_rust() {
+    let room = Room::new();
+    let folder = room.scaffold("slip", "rust");
+    let entry = folder.join("src/lib.rs");
+    edit(&entry, "headworks_policy::export!(Slip: place);", "");
+    room.build(&folder).unwrap();
+    let refused = format!("{:#}", policy(&["check", text(&room.path("built.wasm"))]).unwrap_err());
+    assert!(refused.contains("exports nothing of headworks:policy@0.1.0") && refused.contains("export!"), "{refused}");
 }
 
 #[test]

@@ -81,6 +81,7 @@ struct VersionDoc {
     faults_total: u64,
     last_fault: Option<String>,
     call_us: CallTimesDoc,
+    memory_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -159,7 +160,7 @@ impl CanaryDoc {
 impl VersionDoc {
     fn of(version: &Version) -> VersionDoc {
         let description = version.component.describe();
-        let Origin { source, detail, signed_by } = version.origin.clone();
+        let Origin { source, detail, signed_by, signature: _ } = version.origin.clone();
         let times = version.tally.reading().times;
         VersionDoc {
             number: version.number,
@@ -184,6 +185,7 @@ impl VersionDoc {
             faults_total: version.tally.faults_total(),
             last_fault: version.tally.last_fault(),
             call_us: CallTimesDoc { p50: times.quantile_us(0.5), p99: times.quantile_us(0.99) },
+            memory_bytes: version.component.memory_bytes(),
         }
     }
 }
