@@ -1,4 +1,4 @@
-//! `headworks bench`: measures a live endpoint.
+//! `headworks bench`: measures a live endpoint, or a model on this machine.
 
 use std::path::PathBuf;
 
@@ -12,6 +12,8 @@ use crate::demo::table;
 pub(crate) enum Verb {
     /// Play a scenario against OpenAI-compatible endpoints and print the report
     Load(LoadArgs),
+    /// Measure a model's forward passes on this machine, alone or beside llama.cpp
+    Engine(bench_engine::Args),
 }
 
 #[derive(clap::Args)]
@@ -31,7 +33,16 @@ pub(crate) struct LoadArgs {
 }
 
 pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
-    let Verb::Load(args) = verb;
+    match verb {
+        Verb::Load(args) => load(&args),
+        Verb::Engine(args) => {
+            print!("{}", bench_engine::run(&args)?);
+            Ok(())
+        }
+    }
+}
+
+fn load(args: &LoadArgs) -> anyhow::Result<()> {
     let scenario = Scenario::load(&args.scenario)?;
     let targets: Vec<Target> = args
         .urls

@@ -46,7 +46,7 @@ enum Verb {
     /// Make models
     #[command(subcommand)]
     Model(model::Verb),
-    /// Measure a live endpoint
+    /// Measure a live endpoint, or a model on this machine
     #[command(subcommand)]
     Bench(bench::Verb),
     /// Check, test, measure and simulate routing policies

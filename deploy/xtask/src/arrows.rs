@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("policy-simulator", &["dispatch", "policy-api", "policy-runtime", "engine-scheduler", "engine-kv"]),
     ("policy-cli", &["guest-build", "dispatch", "policy-simulator", "policy-runtime", "policy-api", "oci-artifact"]),
     ("bench-micro", &["dispatch", "policy-api", "policy-runtime"]),
+    ("bench-engine", &["engine-backend", "engine-cpu", "engine-model"]),
     ("engine-scheduler", &["engine-kv"]),
     ("engine-cpu", &["engine-backend"]),
     ("engine-model", &["engine-backend"]),
@@ -38,7 +39,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "engine-server",
         &["openai-api", "engine-kv", "engine-scheduler", "engine-backend", "engine-cpu", "engine-model", "telemetry"],
     ),
-    ("headworks", &["proxy-server", "engine-server", "engine-model", "policy-cli", "bench-load", "telemetry"]),
+    (
+        "headworks",
+        &["proxy-server", "engine-server", "engine-model", "policy-cli", "bench-engine", "bench-load", "telemetry"],
+    ),
 ];
 
 /// Libraries that only these crates may import.

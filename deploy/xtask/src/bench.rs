@@ -1,5 +1,7 @@
 //! `cargo xtask bench SUBJECT`: builds what is measured, optimised, and measures it.
 
+mod engine;
+
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
@@ -25,6 +27,8 @@ pub(crate) enum Subject {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,
     },
+    /// The engine beside llama.cpp, on the same weights
+    Engine(engine::Args),
 }
 
 /// What can be sampled.
@@ -46,6 +50,7 @@ pub(crate) fn run(root: &Path, subject: &Subject) -> anyhow::Result<()> {
         Subject::Reader => reader(root),
         Subject::Swap => swap(root),
         Subject::Proxy { flags } => proxy(root, flags),
+        Subject::Engine(args) => engine::run(root, args),
     }
 }
 

@@ -98,6 +98,15 @@ impl Attention {
     }
 }
 
+/// What a feed-forward layer's gate is put through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// x / (1 + e^-x).
+    Silu,
+    /// By tanh.
+    Gelu,
+}
+
 /// Which experts a token goes to, and how their outputs are weighed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Routing {
@@ -186,6 +195,25 @@ pub trait Backend: Send {
     /// `out = x · weightᵀ + bias`.
     fn linear(
         &self,
+        x: &Self::Tensor,
+        weight: &Self::Matrix,
+        bias: Option<&Self::Vector>,
+        out: &mut Self::Tensor,
+    ) -> Result<(), Error>;
+
+    /// `sum += x · weightᵀ + bias`.
+    fn linear_add(
+        &self,
+        x: &Self::Tensor,
+        weight: &Self::Matrix,
+        bias: Option<&Self::Vector>,
+        sum: &mut Self::Tensor,
+    ) -> Result<(), Error>;
+
+    /// `out = gate(left half of y) * right half of y`, where `y = x · weightᵀ + bias`.
+    fn linear_gate(
+        &self,
+        gate: Gate,
         x: &Self::Tensor,
         weight: &Self::Matrix,
         bias: Option<&Self::Vector>,

@@ -8,7 +8,7 @@ mod encode;
 mod error;
 mod source;
 
-pub use backend::{Attention, Backend, Experts, Heads, KvShape, Norm, Rope, Routing, RoutingWeights, Shape};
+pub use backend::{Attention, Backend, Experts, Gate, Heads, KvShape, Norm, Rope, Routing, RoutingWeights, Shape};
 pub use batch::{ForwardBatch, ForwardSequence, LogitsWanted};
 pub use dtype::DType;
 pub use error::Error;

@@ -1,224 +1,189 @@
-//! Causal attention over paged keys and values, one token and one key head at a time.
+//! Causal attention over paged keys and values.
 //!
-//! A token's result is computed by the same steps in the same order whether it comes in a prompt's chunk or alone.
+//! Some neighbouring tokens of a sequence, with all query heads that share a key head, are the rows of two small
+//! products: queries by keys, then shares by values, a stretch of the context at a time. Between the two the softmax
+//! goes along ("online"): sums so far are scaled when a greater score turns up. A row goes through the same stretches
+//! and sums whether its token comes in a prompt's chunk or alone, and what it must not see adds nothing.
+
+mod blocks;
+mod row;
+mod stretch;
+#[cfg(target_arch = "x86_64")]
+mod tile;
+#[cfg(target_arch = "x86_64")]
+mod tiled;
 
 use std::ops::Range;
 
-use engine_backend::Heads;
+use engine_backend::{Attention, Heads};
 
 use crate::cache::Cache;
 use crate::isa::Isa;
-#[cfg(target_arch = "x86_64")]
-use crate::lanes::{Avx2, Avx512};
-use crate::lanes::{Lanes, Portable, WIDTH};
-use crate::parallel::{Shared, split};
-use crate::tensor::{Place, Step};
+use crate::tensor::Step;
+use crate::threads::{Shared, Threads};
+use row::Rows;
 
-/// `out` (rows of query heads) from `qkv` (rows of query, key and value heads, the keys and values stored already).
-pub(crate) fn attend(isa: Isa, step: &Step, qkv: &[f32], cache: &Cache, layer: usize, out: &mut [f32]) {
-    let heads = cache.shape.heads;
-    let tokens = step.places.len();
-    assert_eq!(qkv.len(), tokens * heads.qkv_columns(), "one row per token");
-    assert_eq!(out.len(), tokens * heads.query_columns(), "one row per token");
-    let out = Shared::of(out);
-    let call = Call { step, qkv, cache, layer, heads, out };
-    let positions: usize = step.places.iter().map(|place| place.position + 1).sum();
-    let work = 2 * positions * heads.query_columns();
-    split(tokens * heads.kv, work, |range| {
-        // SAFETY: each item writes its own heads of its own row; `Step` was checked against this cache.
-        unsafe {
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => avx512(&call, range),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => avx2(&call, range),
-                _ => items::<Portable>(&call, range),
-            }
-        }
-    });
+/// Rows that one thread carries through the context at once.
+const ROWS_MAX: usize = 64;
+/// Tokens of context between two looks at the softmax, in whole blocks: at least so many, unless a block is larger.
+const STRETCH_TOKENS: usize = 64;
+/// Tokens of context, in whole stretches, that are summed by themselves: what threads share among them if there are
+/// fewer rows than threads could use.
+const PART_TOKENS: usize = 512;
+
+/// What to attend with.
+pub(crate) struct Attend<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) step: &'a Step,
+    /// Rows of query, key and value heads; keys and values are stored already.
+    pub(crate) qkv: &'a [f32],
+    pub(crate) cache: &'a Cache,
+    pub(crate) attention: &'a Attention,
 }
 
-struct Call<'a> {
-    step: &'a Step,
-    qkv: &'a [f32],
-    cache: &'a Cache,
-    layer: usize,
-    heads: Heads,
-    out: Shared,
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
-unsafe fn avx512(call: &Call<'_>, range: Range<usize>) {
-    // SAFETY: the caller's promise.
-    unsafe { items::<Avx512>(call, range) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2(call: &Call<'_>, range: Range<usize>) {
-    // SAFETY: the caller's promise.
-    unsafe { items::<Avx2>(call, range) }
-}
-
-/// An item is a token and a key head, with the query heads that share it.
-#[inline(always)]
-unsafe fn items<L: Lanes>(call: &Call<'_>, range: Range<usize>) {
-    let Heads { query, kv, dim } = call.heads;
-    let group = query / kv;
-    let mut scores = Vec::new();
-    let mut sums = vec![0.0; group * call.cache.dim_padded()];
-    for item in range {
-        let (token, head) = (item / kv, item % kv);
-        let place = call.step.places[token];
-        let stride = scores_stride(call, place);
-        scores.clear();
-        scores.resize(group * stride, 0.0);
-        sums.fill(0.0);
-        let queries = token * call.heads.qkv_columns() + head * group * dim;
-        let queries = &call.qkv[queries..][..group * dim];
-        // SAFETY: `scores` and `sums` have room for the group.
-        unsafe {
-            score::<L>(call, place, head, queries, &mut scores);
-            for scores in scores.chunks_exact_mut(stride) {
-                softmax(&mut scores[..=place.position], dim);
-            }
-            gather::<L>(call, place, head, &scores, &mut sums);
-        }
-        for (member, sums) in sums.chunks_exact(call.cache.dim_padded()).enumerate() {
-            let to = token * call.heads.query_columns() + (head * group + member) * dim;
-            // SAFETY: this item alone writes these heads.
-            unsafe { std::ptr::copy_nonoverlapping(sums.as_ptr(), call.out.at(to), dim) };
-        }
-    }
-}
-
-/// Room for the scores of all tokens up to this one; the last block is stored in whole registers.
-fn scores_stride(call: &Call<'_>, place: Place) -> usize {
-    let block_tokens = call.cache.shape.block_tokens;
-    (place.position / block_tokens) * block_tokens + call.cache.tokens_padded()
-}
-
-/// Every query head's products with every key up to the token's own.
-#[inline(always)]
-unsafe fn score<L: Lanes>(call: &Call<'_>, place: Place, head: usize, queries: &[f32], scores: &mut [f32]) {
-    let stride = scores_stride(call, place);
-    let dim = call.heads.dim;
-    for (first, keys) in blocks(call, place, |block| call.cache.keys(call.layer, block, head)) {
-        for tokens in (0..call.cache.tokens_padded()).step_by(WIDTH) {
-            let mut member = 0;
-            // SAFETY: `keys` has `dim` rows of `tokens_padded`; each member's scores have room for whole registers.
-            unsafe {
-                while queries.len() - member * dim >= 4 * dim {
-                    let to = scores.as_mut_ptr().add(member * stride + first + tokens);
-                    score_group::<L, 4>(call, &queries[member * dim..], &keys[tokens..], to, stride);
-                    member += 4;
+impl Attend<'_> {
+    /// `out` = rows of query heads.
+    pub(crate) fn run(&self, threads: &Threads, out: &mut [f32]) {
+        let heads = self.cache.shape.heads;
+        let tokens = self.step.places.len();
+        assert_eq!(self.qkv.len(), tokens * heads.qkv_columns(), "one row per token");
+        assert_eq!(out.len(), tokens * heads.query_columns(), "one row per token");
+        let groups = self.groups(heads);
+        let items = groups.len() * heads.kv;
+        let parts = |group: &Group| self.parts(group.last_position());
+        let most = groups.iter().map(parts).max().unwrap_or(1);
+        let out = Shared::of(out);
+        if most == 1 || items >= 2 * threads.count() {
+            threads.split(items, 1, |range| {
+                for item in range {
+                    let (group, head) = (&groups[item / heads.kv], item % heads.kv);
+                    let mut whole = Rows::new(self.rows(group), self.cache);
+                    let mut part = Rows::new(self.rows(group), self.cache);
+                    let first = self.first_part(group);
+                    for index in first..parts(group) {
+                        // SAFETY: `isa` was detected, and the step was checked against this cache.
+                        unsafe { self.part(group, head, index, &mut part) };
+                        whole.join(&part);
+                    }
+                    // SAFETY: an item's rows are its own.
+                    unsafe { self.write(group, head, &whole, out) };
                 }
-                while queries.len() > member * dim {
-                    let to = scores.as_mut_ptr().add(member * stride + first + tokens);
-                    score_group::<L, 1>(call, &queries[member * dim..], &keys[tokens..], to, stride);
-                    member += 1;
+            });
+            return;
+        }
+        // Few rows and much context: threads take parts of it, and the sums are joined in order.
+        let mut sums: Vec<Rows> = Vec::new();
+        let places: Vec<(usize, usize)> =
+            (0..items).flat_map(|item| (0..most).map(move |index| (item, index))).collect();
+        sums.extend(places.iter().map(|(item, _)| Rows::new(self.rows(&groups[item / heads.kv]), self.cache)));
+        let shared = Shared::of(&mut sums);
+        threads.split(places.len(), 1, |range| {
+            for place in range {
+                let (item, index) = places[place];
+                let group = &groups[item / heads.kv];
+                if (self.first_part(group)..parts(group)).contains(&index) {
+                    // SAFETY: each place is one item, so one thread's; otherwise as above.
+                    unsafe { self.part(group, item % heads.kv, index, &mut *shared.at(place)) };
                 }
             }
+        });
+        for (item, sums) in sums.chunks_exact(most).enumerate() {
+            let group = &groups[item / heads.kv];
+            let mut whole = Rows::new(self.rows(group), self.cache);
+            sums[self.first_part(group)..parts(group)].iter().for_each(|part| whole.join(part));
+            // SAFETY: only this thread writes.
+            unsafe { self.write(group, item % heads.kv, &whole, out) };
+        }
+    }
+
+    /// Cuts the step's tokens into neighbours of one sequence.
+    fn groups(&self, heads: Heads) -> Vec<Group> {
+        let tokens_max = (ROWS_MAX / (heads.query / heads.kv)).max(1);
+        let sequences = self.step.batch.sequences().iter().enumerate();
+        let groups = sequences.flat_map(|(sequence, share)| {
+            share.tokens.clone().step_by(tokens_max).map(move |first| Group {
+                sequence,
+                tokens: first..share.tokens.end.min(first + tokens_max),
+                position: share.position as usize + first - share.tokens.start,
+            })
+        });
+        groups.collect()
+    }
+
+    fn rows(&self, group: &Group) -> usize {
+        let heads = self.cache.shape.heads;
+        group.tokens.len() * (heads.query / heads.kv)
+    }
+
+    /// Tokens of a stretch, in whole blocks.
+    fn stretch_tokens(&self) -> usize {
+        let block = self.cache.shape.block_tokens;
+        block * (STRETCH_TOKENS / block).max(1)
+    }
+
+    fn part_tokens(&self) -> usize {
+        let stretch = self.stretch_tokens();
+        stretch * (PART_TOKENS / stretch).max(1)
+    }
+
+    /// Parts of the context up to a position.
+    fn parts(&self, position: usize) -> usize {
+        position / self.part_tokens() + 1
+    }
+
+    /// The first position that any of a group's tokens sees.
+    fn first_seen(&self, group: &Group) -> usize {
+        self.attention.window.map_or(0, |window| (group.position + 1).saturating_sub(window))
+    }
+
+    fn first_part(&self, group: &Group) -> usize {
+        self.first_seen(group) / self.part_tokens()
+    }
+
+    /// Sums one part of a group's context.
+    ///
+    /// # Safety
+    /// `isa` was detected, and the step was checked against the cache.
+    unsafe fn part(&self, group: &Group, head: usize, index: usize, rows: &mut Rows) {
+        rows.clear();
+        let part = self.part_tokens();
+        let end = (group.last_position() + 1).min((index + 1) * part);
+        let stretch = self.stretch_tokens();
+        let first = (self.first_seen(group) / stretch * stretch).max(index * part);
+        // SAFETY: the caller's promise.
+        unsafe { stretch::walk(self, group, head, (first..end, stretch), rows) }
+    }
+
+    /// # Safety
+    /// Nobody else writes these rows.
+    unsafe fn write(&self, group: &Group, head: usize, rows: &Rows, out: Shared<f32>) {
+        let Heads { query, kv, dim } = self.cache.shape.heads;
+        let members = query / kv;
+        for (row, sums) in rows.finished().enumerate() {
+            let (token, member) = (group.tokens.start + row / members, row % members);
+            let to = (token * query + head * members + member) * dim;
+            // SAFETY: inside `out`, whose size was checked.
+            unsafe { out.part(to..to + dim) }.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum);
         }
     }
 }
 
-/// MEMBERS query heads against sixteen keys.
-#[inline(always)]
-unsafe fn score_group<L: Lanes, const MEMBERS: usize>(
-    call: &Call<'_>,
-    queries: &[f32],
-    keys: &[f32],
-    to: *mut f32,
-    stride: usize,
-) {
-    let (dim, padded) = (call.heads.dim, call.cache.tokens_padded());
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut sums = [L::splat(0.0); MEMBERS];
-        for d in 0..dim {
-            let keys = L::load(keys.as_ptr().add(d * padded));
-            for (member, sum) in sums.iter_mut().enumerate() {
-                *sum = sum.add_product(L::splat(*queries.as_ptr().add(member * dim + d)), keys);
-            }
-        }
-        for (member, sum) in sums.iter().enumerate() {
-            sum.store(to.add(member * stride));
-        }
+/// Neighbouring tokens of one sequence.
+struct Group {
+    sequence: usize,
+    /// In the batch.
+    tokens: Range<usize>,
+    /// Of the first of them.
+    position: usize,
+}
+
+impl Group {
+    fn last_position(&self) -> usize {
+        self.position + self.tokens.len() - 1
     }
 }
 
-/// Scales scores by 1/√dim and turns them into shares of one.
-fn softmax(scores: &mut [f32], dim: usize) {
-    let scale = 1.0 / (dim as f32).sqrt();
-    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0f64;
-    for score in scores.iter_mut() {
-        *score = ((*score - highest) * scale).exp();
-        sum += f64::from(*score);
-    }
-    let share = (1.0 / sum) as f32;
-    scores.iter_mut().for_each(|score| *score *= share);
-}
-
-/// The values up to the token's own, each by its share.
-#[inline(always)]
-unsafe fn gather<L: Lanes>(call: &Call<'_>, place: Place, head: usize, scores: &[f32], sums: &mut [f32]) {
-    let stride = scores_stride(call, place);
-    let padded = call.cache.dim_padded();
-    for (first, values) in blocks(call, place, |block| call.cache.values(call.layer, block, head)) {
-        let tokens = call.cache.shape.block_tokens.min(place.position + 1 - first);
-        let members = scores.chunks_exact(stride).zip(sums.chunks_exact_mut(padded));
-        for (scores, sums) in members {
-            let shares = &scores[first..first + tokens];
-            let mut d = 0;
-            // SAFETY: `values` has a row of `padded` for each token, `sums` is one such row.
-            unsafe {
-                while padded - d >= 4 * WIDTH {
-                    gather_dims::<L, 4>(shares, &values[d..], padded, &mut sums[d..]);
-                    d += 4 * WIDTH;
-                }
-                while d < padded {
-                    gather_dims::<L, 1>(shares, &values[d..], padded, &mut sums[d..]);
-                    d += WIDTH;
-                }
-            }
-        }
-    }
-}
-
-/// REGISTERS · 16 dimensions of one block's values.
-#[inline(always)]
-unsafe fn gather_dims<L: Lanes, const REGISTERS: usize>(shares: &[f32], values: &[f32], padded: usize, to: &mut [f32]) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut sums = [L::splat(0.0); REGISTERS];
-        for (r, sum) in sums.iter_mut().enumerate() {
-            *sum = L::load(to.as_ptr().add(r * WIDTH));
-        }
-        for (token, share) in shares.iter().enumerate() {
-            let share = L::splat(*share);
-            for (r, sum) in sums.iter_mut().enumerate() {
-                *sum = sum.add_product(share, L::load(values.as_ptr().add(token * padded + r * WIDTH)));
-            }
-        }
-        for (r, sum) in sums.iter().enumerate() {
-            sum.store(to.as_mut_ptr().add(r * WIDTH));
-        }
-    }
-}
-
-/// The blocks up to a token's own: the position of the first token in each, and its part.
-#[inline(always)]
-fn blocks<'a>(
-    call: &'a Call<'_>,
-    place: Place,
-    part: impl Fn(usize) -> &'a [f32] + 'a,
-) -> impl Iterator<Item = (usize, &'a [f32])> + 'a {
-    let block_tokens = call.cache.shape.block_tokens;
-    let table = call.step.table(&call.step.batch.sequences()[place.sequence]);
-    let used = &table[..=place.position / block_tokens];
-    let numbered = used.iter().enumerate();
-    numbered.map(move |(index, &block)| (index * block_tokens, part(block as usize)))
+/// A place's part of a layer's numbers.
+fn of_block<T>(numbers: &[T], place: usize, len: usize) -> &[T] {
+    &numbers[place * len..(place + 1) * len]
 }

@@ -3,11 +3,11 @@
 //! Rows are gathered expert by expert, so each expert's weights are read once a step. A token's outputs are added up in
 //! the order of its experts' numbers: its sum does not depend on its batch.
 
-use engine_backend::{Experts, Routing, RoutingWeights};
+use engine_backend::{Error, Experts, Gate, Routing, RoutingWeights};
 
-use crate::isa::Isa;
+use crate::elementwise::Means;
 use crate::matrix::Matrix;
-use crate::{elementwise, product};
+use crate::product::{Finish, Multiplier, Product};
 
 /// A token that goes to an expert.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,16 +17,20 @@ pub(crate) struct Visit {
 }
 
 pub(crate) fn apply(
-    isa: Isa,
+    multiplier: &Multiplier,
+    means: Means<'_>,
     experts: Experts<'_, Matrix>,
     routing: Routing,
     x: &[f32],
     logits: &[f32],
     out: &mut [f32],
-) {
+) -> Result<(), Error> {
     out.fill(0.0);
     let visits = route(routing, logits, experts.gate_up.len());
-    let (mut gathered, mut gate_up, mut gated, mut added) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let multiply = |x: &[f32], weight: &Matrix, out: &mut [f32]| {
+        multiplier.multiply(Product { x, weight, bias: None, out, finish: Finish::Store }, means.threads)
+    };
+    let (mut gathered, mut gated, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for ((up, down), visits) in experts.gate_up.iter().zip(experts.down).zip(&visits) {
         if visits.is_empty() {
             continue;
@@ -34,17 +38,17 @@ pub(crate) fn apply(
         let (columns, inner) = (up.shape.columns, down.shape.columns);
         gathered.clear();
         visits.iter().for_each(|visit| gathered.extend_from_slice(&x[visit.row * columns..][..columns]));
-        gate_up.resize(visits.len() * up.shape.rows, 0.0);
         gated.resize(visits.len() * inner, 0.0);
         added.resize(visits.len() * down.shape.rows, 0.0);
-        product::linear(isa, &gathered, up, None, &mut gate_up);
-        elementwise::silu_mul(&gate_up, inner, &mut gated);
-        product::linear(isa, &gated, down, None, &mut added);
+        let product = Product { x: &gathered, weight: up, bias: None, out: &mut gated, finish: Finish::Store };
+        multiplier.gate(Gate::Silu, product, means)?;
+        multiply(&gated, down, &mut added)?;
         for (visit, added) in visits.iter().zip(added.chunks_exact(down.shape.rows)) {
             let out = &mut out[visit.row * added.len()..][..added.len()];
             out.iter_mut().zip(added).for_each(|(out, added)| *out += visit.weight * added);
         }
     }
+    Ok(())
 }
 
 /// For each expert, the rows that go to it.

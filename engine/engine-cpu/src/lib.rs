@@ -3,6 +3,7 @@
 //! Each output number is summed in an order that depends on nothing but its own inputs. So a sequence's logits are
 //! the same to the last bit whatever shares its batch, however its prompt is cut, and whether a prefix was cached.
 
+mod aligned;
 mod attention;
 mod backend;
 mod cache;
@@ -11,16 +12,18 @@ mod experts;
 mod isa;
 mod lanes;
 mod matrix;
-mod parallel;
+mod meeting;
 mod product;
 mod tensor;
-mod windowed;
+mod threads;
 
-pub use backend::CpuBackend;
-pub use cache::Cache;
+pub use backend::{CpuBackend, CpuOptions};
+pub use cache::{Cache, KvType};
 pub use isa::Isa;
 pub use matrix::Matrix;
+pub use product::Activations;
 pub use tensor::{Step, Tensor};
+pub use threads::{Placement, Threads, ThreadsConfig};
 
 #[cfg(test)]
 mod tests;

@@ -1,169 +1,286 @@
 //! `out = x · weightᵀ + bias`, the product that a model spends its time in.
 //!
 //! A tile of x's rows times a tile of outputs stays in registers while the inner dimension passes by. Every output is
-//! one chain of multiply-adds in order of the inner dimension, whatever the tile: results do not depend on the batch.
+//! summed in one order of the inner dimension, whatever the tile: results do not depend on the batch.
+
+mod dispatch;
+mod finish;
+mod groups;
+#[cfg(target_arch = "x86_64")]
+mod tile;
+#[cfg(target_arch = "x86_64")]
+mod tile_groups;
+mod walk;
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
+use engine_backend::{Error, Gate};
+use half::bf16;
+
+use crate::aligned::Aligned;
+use crate::elementwise::{self, Means};
 use crate::isa::Isa;
+use crate::lanes::{Element, Lanes, Vectors, WIDTH, on};
+use crate::matrix::{Groups, Matrix, Tiles};
+use crate::meeting::{PairsExact, PairsRounded, Wide};
+use crate::threads::{Shared, Threads};
+
+use dispatch::Walked;
+pub(crate) use finish::{Finish, gelu, silu};
 #[cfg(target_arch = "x86_64")]
-use crate::lanes::{Avx2, Avx512};
-use crate::lanes::{Element, Lanes, Portable, WIDTH};
-use crate::matrix::{Matrix, Tiles};
-use crate::parallel::{Shared, split};
+pub(crate) use tile::{configure_each as configure_tiles, release as release_tiles};
+use walk::{Call, PANEL_TILES};
 
-/// Rows of x that are reused from the cache while the weights pass by.
-const ROWS_BLOCK: usize = 64;
+/// Multiplications that one thread does as fast as two would, handing over included.
+const ALONE_WORK_MAX: usize = 1 << 16;
+/// Of x: what stays in the second-level cache while the weights pass by, with room for a panel of weights.
+const ROWS_BYTES: usize = 1 << 20;
 
-/// Multiplies `rows` rows of x (each `weight.shape.columns` long) into `out` (rows of `weight.shape.rows`).
-pub(crate) fn linear(isa: Isa, x: &[f32], weight: &Matrix, bias: Option<&[f32]>, out: &mut [f32]) {
-    match &weight.tiles {
-        Tiles::F32(tiles) => product(isa, x, weight, tiles, bias, out),
-        Tiles::F16(tiles) => product(isa, x, weight, tiles, bias, out),
-        Tiles::Bf16(tiles) => product(isa, x, weight, tiles, bias, out),
+/// What activations are before they meet weights that are narrower than f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activations {
+    /// As they are: what other backends and the fast way are measured against.
+    Exact,
+    /// Rounded to what the weights' instructions take: bf16 for bf16, groups of eight bits for groups of four or eight.
+    Rounded,
+}
+
+/// A product's two sides and where it goes.
+pub(crate) struct Product<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) weight: &'a Matrix,
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) out: &'a mut [f32],
+    pub(crate) finish: Finish,
+}
+
+/// What products are computed with.
+#[derive(Debug)]
+pub(crate) struct Multiplier {
+    pub(crate) isa: Isa,
+    pub(crate) activations: Activations,
+    /// Rounded activations; kept from one product to the next.
+    rounded: Mutex<Option<Aligned<bf16>>>,
+    padded: Mutex<Vec<f32>>,
+    in_groups: Mutex<groups::Rounded>,
+    /// Gates and ups that do not begin with whole tiles.
+    ungated: Mutex<Vec<f32>>,
+}
+
+impl Multiplier {
+    pub(crate) fn new(isa: Isa, activations: Activations) -> Multiplier {
+        Multiplier {
+            isa,
+            activations,
+            rounded: Mutex::default(),
+            padded: Mutex::default(),
+            in_groups: Mutex::default(),
+            ungated: Mutex::default(),
+        }
+    }
+
+    /// `out = act(gates) * ups`, of a matrix that has the gates' rows first.
+    pub(crate) fn gate(&self, gate: Gate, product: Product<'_>, means: Means<'_>) -> Result<(), Error> {
+        let Product { x, weight, bias, out, finish: _ } = product;
+        let columns = weight.shape.rows / 2;
+        if weight.shape.rows.is_multiple_of(2 * WIDTH) {
+            return self.multiply(Product { x, weight, bias, out, finish: Finish::Gate(gate) }, means.threads);
+        }
+        let mut both = self.ungated.lock().unwrap_or_else(PoisonError::into_inner);
+        both.resize(out.len() * 2, 0.0);
+        let product = Product { x, weight, bias, out: &mut both, finish: Finish::Store };
+        self.multiply(product, means.threads)?;
+        match gate {
+            Gate::Silu => elementwise::silu_mul(means, &both, columns, out),
+            Gate::Gelu => elementwise::gelu_mul(means, &both, columns, out),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn multiply(&self, mut product: Product<'_>, threads: &Threads) -> Result<(), Error> {
+        let (weight, x) = (product.weight, product.x);
+        let (inner, product) = (weight.shape.columns, &mut product);
+        match &weight.tiles {
+            Tiles::F32(tiles) => self.wide(product, tiles, threads),
+            Tiles::F16(tiles) => self.wide(product, tiles, threads),
+            Tiles::Bf16(tiles) if self.activations == Activations::Exact => {
+                if inner.is_multiple_of(2) {
+                    self.run::<PairsExact>(product, Side { tiles, x, stride: inner }, threads);
+                } else {
+                    let mut padded = self.padded.lock().unwrap_or_else(PoisonError::into_inner);
+                    padded.clear();
+                    x.chunks_exact(inner).for_each(|row| {
+                        padded.extend_from_slice(row);
+                        padded.push(0.0);
+                    });
+                    self.run::<PairsExact>(product, Side { tiles, x: &padded, stride: inner + 1 }, threads);
+                }
+            }
+            Tiles::Bf16(tiles) => {
+                let mut rounded = self.rounded.lock().unwrap_or_else(PoisonError::into_inner);
+                let stride = weight.columns_paired();
+                let x = self.round(x, inner, stride, &mut rounded, threads)?;
+                self.run::<PairsRounded>(product, Side { tiles, x, stride }, threads);
+            }
+            Tiles::Groups(weights) => {
+                let mut rounded = self.in_groups.lock().unwrap_or_else(PoisonError::into_inner);
+                rounded.fill(self.isa, x, inner, threads);
+                self.run_groups(product, weights, &rounded, threads);
+            }
+        }
+        Ok(())
+    }
+
+    fn wide<E: Element>(&self, product: &mut Product<'_>, tiles: &[E], threads: &Threads) {
+        let (x, stride) = (product.x, product.weight.shape.columns);
+        self.run::<Wide<E>>(product, Side { tiles, x, stride }, threads);
+    }
+
+    /// Rounds x's rows to bf16, each filled up with zeros to `stride`; whole tiles of rows, the last of them unspecified.
+    fn round<'a>(
+        &self,
+        x: &[f32],
+        inner: usize,
+        stride: usize,
+        room: &'a mut Option<Aligned<bf16>>,
+        threads: &Threads,
+    ) -> Result<&'a [bf16], Error> {
+        let rows = x.len() / inner;
+        let needed = rows.next_multiple_of(WIDTH) * stride;
+        if room.as_ref().is_none_or(|room| room.len() < needed) {
+            *room = Some(Aligned::zeroed(needed, "rounded activations")?);
+        }
+        let room = room.as_mut().expect("made above");
+        let (isa, out) = (self.isa, Shared::of(room));
+        let grain = (ALONE_WORK_MAX / stride).max(1);
+        threads.split(rows, grain, |range| {
+            for row in range {
+                let from = &x[row * inner..][..inner];
+                // SAFETY: each row is one item, so one thread's; `isa` was detected.
+                unsafe { on(isa, Round { from, to: out.part(row * stride..(row + 1) * stride) }) }
+            }
+        });
+        Ok(&room[..needed])
+    }
+
+    /// Cuts the product into blocks of rows and panels of weights, and has threads walk over them.
+    fn run<M: Walked>(&self, product: &mut Product<'_>, side: Side<'_, M>, threads: &Threads) {
+        let Side { tiles, x, stride } = side;
+        let sizes = Sizes::of(product);
+        let Sizes { outputs, inner, rows, columns, items } = sizes;
+        let steps = inner.div_ceil(M::STEP);
+        let tile_len = M::tile_columns(inner) * WIDTH;
+        assert_eq!(tiles.len(), outputs.div_ceil(WIDTH) * tile_len, "`pack` makes whole tiles");
+        assert!(x.len() >= rows * stride && stride >= steps * M::STEP, "x's rows are filled up");
+        let rows_block = (ROWS_BYTES / (stride * size_of::<M::Factor>())).next_multiple_of(2 * WIDTH);
+        let (isa, bias, finish) = (self.isa, product.bias, product.finish);
+        let out = Shared::of(product.out);
+        for first in (0..rows).step_by(rows_block) {
+            let count = rows_block.min(rows - first);
+            let x = &x[first * stride..];
+            // SAFETY: the rows from `first` on are inside `out`.
+            let out = unsafe { out.from(first * columns) };
+            let call = Call { x, stride, tiles, tile_len, steps, bias, out, rows: count, columns, outputs, finish };
+            threads.split(items, sizes.grain(count), |range| {
+                // SAFETY: the sizes were checked above, threads get disjoint ranges of tiles, and `isa` was detected.
+                unsafe { M::walk(isa, &call, sizes.tiles(finish, range)) }
+            });
+        }
+    }
+
+    fn run_groups(&self, product: &mut Product<'_>, weights: &Groups, x: &groups::Rounded, threads: &Threads) {
+        let sizes = Sizes::of(product);
+        let Sizes { outputs, inner, rows, columns, items } = sizes;
+        let rows_block = (ROWS_BYTES / inner).next_multiple_of(2 * WIDTH);
+        let (isa, bias, finish) = (self.isa, product.bias, product.finish);
+        let out = Shared::of(product.out);
+        for first in (0..rows).step_by(rows_block) {
+            let count = rows_block.min(rows - first);
+            // SAFETY: the rows from `first` on are inside `out`.
+            let out = unsafe { out.from(first * columns) };
+            let nothing = (&[][..], &[][..]);
+            let (x_side, tiles) = nothing;
+            let call = Call {
+                x: x_side,
+                stride: inner,
+                tiles,
+                tile_len: 0,
+                steps: 0,
+                bias,
+                out,
+                rows: count,
+                columns,
+                outputs,
+                finish,
+            };
+            let operands = groups::Operands { weights, x, first_row: first };
+            threads.split(items, sizes.grain(count), |range| {
+                // SAFETY: as above; weights and x were made with these sizes.
+                unsafe { groups::walk(isa, &call, operands, sizes.tiles(finish, range)) }
+            });
+        }
     }
 }
 
-fn product<E: Element>(isa: Isa, x: &[f32], weight: &Matrix, tiles: &[E], bias: Option<&[f32]>, out: &mut [f32]) {
-    let (columns, inner) = (weight.shape.rows, weight.shape.columns);
-    let rows = x.len() / inner;
-    assert_eq!(x.len(), rows * inner, "x has whole rows");
-    assert_eq!(out.len(), rows * columns, "out has a place for every output");
-    assert_eq!(tiles.len(), columns.next_multiple_of(WIDTH) * inner, "Matrix::of packs whole tiles");
-    let out = Shared::of(out);
-    let call = Call { x, tiles, bias, out, rows, columns, inner };
-    split(columns.div_ceil(WIDTH), rows * columns * inner, |range| {
-        // SAFETY: the sizes were checked above, threads get disjoint ranges of tiles, and `isa` was detected.
-        unsafe {
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => avx512(&call, range),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => avx2(&call, range),
-                _ => portable(&call, range),
-            }
-        }
-    });
-}
-
-/// One product's operands.
-struct Call<'a, E> {
-    x: &'a [f32],
-    tiles: &'a [E],
-    bias: Option<&'a [f32]>,
-    out: Shared,
+/// Sizes of a product that its walkers share.
+struct Sizes {
+    outputs: usize,
+    inner: usize,
     rows: usize,
     columns: usize,
-    inner: usize,
+    /// Panels of weights.
+    items: usize,
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
-unsafe fn avx512<E: Element>(call: &Call<'_, E>, range: Range<usize>) {
-    // 8 × 2 sums take 16 of 32 registers.
-    // SAFETY: the caller's promise.
-    unsafe { walk::<Avx512, E, 8, 2>(call, range) }
-}
+impl Sizes {
+    fn of(product: &Product<'_>) -> Sizes {
+        let (outputs, inner) = (product.weight.shape.rows, product.weight.shape.columns);
+        let rows = product.x.len() / inner;
+        let columns = product.finish.columns(outputs);
+        assert_eq!(product.x.len(), rows * inner, "x has whole rows");
+        assert_eq!(product.out.len(), rows * columns, "out has a place for every output");
+        let items = columns.div_ceil(WIDTH).div_ceil(product.finish.tiles_of(PANEL_TILES));
+        Sizes { outputs, inner, rows, columns, items }
+    }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2<E: Element>(call: &Call<'_, E>, range: Range<usize>) {
-    // 4 × 1 sums take 8 of 16 registers, since each is two.
-    // SAFETY: the caller's promise.
-    unsafe { walk::<Avx2, E, 4, 1>(call, range) }
-}
+    /// The tiles of out that some panels make.
+    fn tiles(&self, finish: Finish, panels: Range<usize>) -> Range<usize> {
+        let per = finish.tiles_of(PANEL_TILES);
+        panels.start * per..self.columns.div_ceil(WIDTH).min(panels.end * per)
+    }
 
-unsafe fn portable<E: Element>(call: &Call<'_, E>, range: Range<usize>) {
-    // SAFETY: the caller's promise.
-    unsafe { walk::<Portable, E, 2, 1>(call, range) }
-}
-
-/// Covers a range of weight tiles and all rows with register tiles of ROWS × TILES, then with smaller ones.
-#[inline(always)]
-unsafe fn walk<L: Lanes, E: Element, const ROWS: usize, const TILES: usize>(call: &Call<'_, E>, range: Range<usize>) {
-    for block in (0..call.rows).step_by(ROWS_BLOCK) {
-        let end = call.rows.min(block + ROWS_BLOCK);
-        let mut tile = range.start;
-        while tile < range.end {
-            // A single row has no reuse to gain; more tiles at once keep the adders busy instead.
-            let tiles = match end - block {
-                1 if range.end - tile >= 4 => 4,
-                _ if range.end - tile >= TILES => TILES,
-                _ => 1,
-            };
-            // SAFETY: rows and tiles are inside the call's.
-            unsafe {
-                if tiles == 4 {
-                    register_tile::<L, E, 1, 4>(call, block, tile);
-                } else if tiles == TILES {
-                    rows::<L, E, ROWS, TILES>(call, block..end, tile);
-                } else {
-                    rows::<L, E, ROWS, 1>(call, block..end, tile);
-                }
-            }
-            tile += tiles;
-        }
+    /// Panels that a thread takes at once, for so many rows.
+    fn grain(&self, rows: usize) -> usize {
+        if rows * self.outputs * self.inner <= ALONE_WORK_MAX { self.items } else { 1 }
     }
 }
 
-#[inline(always)]
-unsafe fn rows<L: Lanes, E: Element, const ROWS: usize, const TILES: usize>(
-    call: &Call<'_, E>,
-    range: Range<usize>,
-    tile: usize,
-) {
-    let mut row = range.start;
-    // SAFETY: the caller's promise.
-    unsafe {
-        while range.end - row >= ROWS {
-            register_tile::<L, E, ROWS, TILES>(call, row, tile);
-            row += ROWS;
-        }
-        while range.end - row >= 2 {
-            register_tile::<L, E, 2, TILES>(call, row, tile);
-            row += 2;
-        }
-        if row < range.end {
-            register_tile::<L, E, 1, TILES>(call, row, tile);
-        }
-    }
+/// Weights and activations as a meeting takes them.
+struct Side<'a, M: Walked> {
+    tiles: &'a [M::Weight],
+    x: &'a [M::Factor],
+    stride: usize,
 }
 
-/// ROWS rows times TILES · 16 outputs.
-#[inline(always)]
-unsafe fn register_tile<L: Lanes, E: Element, const ROWS: usize, const TILES: usize>(
-    call: &Call<'_, E>,
-    row: usize,
-    tile: usize,
-) {
-    let &Call { x, tiles, bias, out, rows: _, columns, inner } = call;
-    // SAFETY: `row + ROWS` and `tile + TILES` are inside the operands, whose sizes `product` checked.
-    unsafe {
-        let x = x.as_ptr().add(row * inner);
-        let weights = tiles.as_ptr().add(tile * WIDTH * inner);
-        let mut sums = [[L::splat(0.0); TILES]; ROWS];
-        for k in 0..inner {
-            let mut weight = [L::splat(0.0); TILES];
-            for (t, weight) in weight.iter_mut().enumerate() {
-                *weight = E::load(weights.add((t * inner + k) * WIDTH));
-            }
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let factor = L::splat(*x.add(r * inner + k));
-                for (sum, weight) in sums.iter_mut().zip(weight) {
-                    *sum = sum.add_product(factor, weight);
-                }
-            }
+/// A row, rounded and filled up with zeros.
+struct Round<'a> {
+    from: &'a [f32],
+    to: &'a mut [bf16],
+}
+
+impl Vectors for Round<'_> {
+    type Outcome = ();
+
+    #[inline(always)]
+    unsafe fn with<L: Lanes>(self) {
+        let (from, rest) = self.from.as_chunks::<WIDTH>();
+        let (to, filled) = self.to.split_at_mut(from.len() * WIDTH);
+        for (from, to) in from.iter().zip(to.as_chunks_mut::<WIDTH>().0) {
+            // SAFETY: both have sixteen places.
+            unsafe { L::load(from.as_ptr()).store_bf16(to.as_mut_ptr()) }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            for (t, sum) in sums.iter().enumerate() {
-                let column = (tile + t) * WIDTH;
-                let mut lanes = [0.0; WIDTH];
-                sum.store(lanes.as_mut_ptr());
-                let to = out.at((row + r) * columns + column);
-                for (lane, number) in lanes.into_iter().enumerate().take(columns - column) {
-                    *to.add(lane) = number + bias.map_or(0.0, |bias| bias[column + lane]);
-                }
-            }
-        }
+        let numbers = rest.iter().map(|number| bf16::from_f32(*number)).chain(std::iter::repeat(bf16::ZERO));
+        filled.iter_mut().zip(numbers).for_each(|(to, number)| *to = number);
     }
 }

@@ -48,10 +48,12 @@ pub struct Step {
 
 /// One rope's angles.
 #[derive(Debug)]
-struct Turns {
+pub(crate) struct Turns {
     pairs: usize,
-    /// For each token, (cosine, sine) of each pair.
-    angles: Vec<(f32, f32)>,
+    /// For each token, the cosine of each pair.
+    cosines: Vec<f32>,
+    /// For each token, the sine of each pair.
+    sines: Vec<f32>,
 }
 
 /// Where a token stands.
@@ -71,11 +73,9 @@ impl Step {
         Step { places: places.collect(), turns: turns.collect(), batch: batch.clone() }
     }
 
-    /// For each token, (cosine, sine) of each pair that one of the ropes turns.
-    pub(crate) fn turns_of(&self, rope: usize) -> Result<impl Iterator<Item = &[(f32, f32)]>, Error> {
-        let turns = self.turns.get(rope);
-        let turns = turns.ok_or_else(|| Error::BadBatch(format!("rope {rope} of {}", self.turns.len())))?;
-        Ok(turns.angles.chunks_exact(turns.pairs))
+    /// One of the ropes' angles.
+    pub(crate) fn turns_of(&self, rope: usize) -> Result<&Turns, Error> {
+        self.turns.get(rope).ok_or_else(|| Error::BadBatch(format!("rope {rope} of {}", self.turns.len())))
     }
 
     pub(crate) fn table(&self, sequence: &ForwardSequence) -> &[u32] {
@@ -93,6 +93,13 @@ impl Turns {
         };
         let angles =
             batch.positions().flat_map(|position| frequencies.iter().map(move |&frequency| turn(position, frequency)));
-        Turns { pairs: frequencies.len(), angles: angles.collect() }
+        let (cosines, sines) = angles.unzip();
+        Turns { pairs: frequencies.len(), cosines, sines }
+    }
+
+    /// The cosines and the sines of one token's pairs.
+    pub(crate) fn of_token(&self, token: usize) -> (&[f32], &[f32]) {
+        let range = token * self.pairs..(token + 1) * self.pairs;
+        (&self.cosines[range.clone()], &self.sines[range])
     }
 }

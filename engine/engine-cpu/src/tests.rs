@@ -2,13 +2,15 @@
 
 mod attention;
 mod experts;
+mod groups;
 mod layers;
 mod product;
+mod rounded;
 
 use engine_backend::{DType, Shape, Source, SourcePart};
 use half::{bf16, f16};
 
-use crate::{CpuBackend, Isa, Tensor};
+use crate::{CpuBackend, CpuOptions, Isa, KvType, Tensor, Threads};
 
 /// Numbers about zero, the same on every run.
 fn numbers(seed: u64, count: usize) -> Vec<f32> {
@@ -50,8 +52,16 @@ fn source(dtype: DType, bytes: &[u8], shape: Shape) -> Source<'_> {
     Source { shape, parts: vec![SourcePart { dtype, bytes }] }
 }
 
+/// Exact ones, on every instruction set that this machine has.
 fn backends() -> Vec<CpuBackend> {
     Isa::available().into_iter().filter_map(CpuBackend::with_isa).collect()
+}
+
+/// The same with activations rounded, and keys and values kept so.
+fn fast(kv: KvType) -> Vec<CpuBackend> {
+    let options = |isa| CpuOptions { kv, ..CpuOptions::fast(isa) };
+    let with = |isa| CpuBackend::with(options(isa), Threads::of_process());
+    Isa::available().into_iter().filter_map(with).collect()
 }
 
 #[track_caller]

@@ -27,7 +27,6 @@ struct Room<B: Backend> {
     added: B::Tensor,
     /// The same after its norm.
     added_normed: B::Tensor,
-    gate_up: B::Tensor,
     gated: B::Tensor,
     /// A router's logits.
     routed: B::Tensor,
@@ -146,11 +145,12 @@ impl<B: Backend> Pass<'_, B> {
         let Pass { backend, config, layer } = self;
         match &layer.feed {
             Feed::Dense { gate_up, down } => {
-                self.linear(gate_up, &room.normed, &mut room.gate_up)?;
-                match config.gate {
-                    Gate::Silu => backend.silu_mul(&room.gate_up, &mut room.gated)?,
-                    Gate::GeluTanh => backend.gelu_mul(&room.gate_up, &mut room.gated)?,
-                }
+                let gate = match config.gate {
+                    Gate::Silu => engine_backend::Gate::Silu,
+                    Gate::GeluTanh => engine_backend::Gate::Gelu,
+                };
+                let Linear { weight, bias } = gate_up;
+                backend.linear_gate(gate, &room.normed, weight, bias.as_ref(), &mut room.gated)?;
                 self.linear(down, &room.gated, &mut room.added)
             }
             Feed::Experts { router, gate_up, down } => {
@@ -192,7 +192,6 @@ impl<B: Backend> Room<B> {
             attended: wide(heads.query_columns())?,
             added: wide(hidden)?,
             added_normed: if config.norms == Norms::BeforeAndAfter { wide(hidden)? } else { unused()? },
-            gate_up: wide(2 * intermediate)?,
             gated: wide(intermediate)?,
             routed: config.experts.as_ref().map_or_else(unused, |experts| wide(experts.count))?,
             sum_picked: short(hidden)?,

@@ -36,7 +36,7 @@ pub async fn serve(
     ready: impl FnOnce(SocketAddr) + Send,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    serve_on(CpuBackend::new(), config, telemetry, ready, shutdown).await
+    serve_on(CpuBackend::fast(), config, telemetry, ready, shutdown).await
 }
 
 /// The same on any backend.

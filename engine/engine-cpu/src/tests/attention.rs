@@ -2,8 +2,8 @@
 
 use engine_backend::{Attention, Backend, ForwardBatch, Heads, KvShape, LogitsWanted, Rope};
 
-use super::{backends, close, numbers, output, tensor};
-use crate::CpuBackend;
+use super::{backends, close, fast, numbers, output, tensor};
+use crate::{CpuBackend, KvType};
 
 /// One sequence: its rows of query, key and value, and the blocks it was given.
 struct Sequence {
@@ -11,7 +11,8 @@ struct Sequence {
     blocks: Vec<u32>,
 }
 
-const HEADS: [Heads; 4] = [
+const HEADS: [Heads; 5] = [
+    Heads { query: 7, kv: 1, dim: 64 },
     Heads { query: 4, kv: 2, dim: 16 },
     Heads { query: 10, kv: 2, dim: 24 },
     Heads { query: 1, kv: 1, dim: 2 },
@@ -72,7 +73,7 @@ fn naive(rows: &[f32], heads: Heads, rope: &Rope, attention: &Attention) -> Vec<
 /// Computes two sequences whose prompts are cut into chunks of `chunk`, side by side in every batch.
 /// Returns a row for each token of each sequence.
 fn paged(
-    backend: CpuBackend,
+    backend: &CpuBackend,
     shape: KvShape,
     attention: &Attention,
     sequences: &[Sequence],
@@ -126,7 +127,7 @@ fn paged_attention_is_right_for_every_head_shape_block_size_and_chunk() {
             // The second layer: the first must stay untouched.
             let attention = Attention::plain(1, heads);
             for backend in backends() {
-                let whole = paged(backend, shape, &attention, &sequences, 64);
+                let whole = paged(&backend, shape, &attention, &sequences, 64);
                 for (sequence, found) in sequences.iter().zip(&whole) {
                     for (token, found) in found.chunks_exact(heads.query_columns()).enumerate() {
                         let rows = &sequence.rows[..(token + 1) * heads.qkv_columns()];
@@ -134,7 +135,7 @@ fn paged_attention_is_right_for_every_head_shape_block_size_and_chunk() {
                     }
                 }
                 for chunk in [1, 7, 16] {
-                    let cut = paged(backend, shape, &attention, &sequences, chunk);
+                    let cut = paged(&backend, shape, &attention, &sequences, chunk);
                     assert_eq!(cut, whole, "chunks of {chunk}, to the last bit");
                 }
             }
@@ -144,7 +145,7 @@ fn paged_attention_is_right_for_every_head_shape_block_size_and_chunk() {
 
 #[test]
 fn windows_caps_and_scales_are_right() {
-    let heads = HEADS[1];
+    let heads = HEADS[2];
     for block_tokens in [4, 16] {
         let sequences = sequences(heads, block_tokens);
         let shape = KvShape { layers: 2, blocks: 160, block_tokens, heads };
@@ -155,15 +156,62 @@ fn windows_caps_and_scales_are_right() {
             Attention { soft_cap: Some(0.5), ..plain },
             Attention { scale: 0.7, window: Some(16), soft_cap: Some(2.0), ..plain },
         ] {
-            let whole = paged(backends()[0], shape, &attention, &sequences, 64);
+            let whole = paged(&backends()[0], shape, &attention, &sequences, 64);
             for (sequence, found) in sequences.iter().zip(&whole) {
                 for (token, found) in found.chunks_exact(heads.query_columns()).enumerate() {
                     let rows = &sequence.rows[..(token + 1) * heads.qkv_columns()];
                     close(found, &naive(rows, heads, &rope(heads), &attention), 2e-5);
                 }
             }
-            let cut = paged(backends()[0], shape, &attention, &sequences, 7);
+            let cut = paged(&backends()[0], shape, &attention, &sequences, 7);
             assert_eq!(cut, whole, "chunks of 7, to the last bit");
+        }
+    }
+}
+
+#[test]
+fn narrow_keys_and_values_are_near_and_independent_of_chunks() {
+    for (kv, error_max) in [(KvType::Bf16, 0.03), (KvType::Int8, 0.05)] {
+        for heads in HEADS {
+            for block_tokens in [1, 5, 16, 32] {
+                let sequences = sequences(heads, block_tokens);
+                let shape = KvShape { layers: 2, blocks: 160, block_tokens, heads };
+                let plain = Attention::plain(1, heads);
+                for attention in [plain, Attention { window: Some(9), soft_cap: Some(2.0), ..plain }] {
+                    for backend in fast(kv) {
+                        let whole = paged(&backend, shape, &attention, &sequences, 64);
+                        for (sequence, found) in sequences.iter().zip(&whole) {
+                            for (token, found) in found.chunks_exact(heads.query_columns()).enumerate() {
+                                let rows = &sequence.rows[..(token + 1) * heads.qkv_columns()];
+                                close(found, &naive(rows, heads, &rope(heads), &attention), error_max);
+                            }
+                        }
+                        for chunk in [1, 7] {
+                            let cut = paged(&backend, shape, &attention, &sequences, chunk);
+                            assert_eq!(cut, whole, "chunks of {chunk}, to the last bit");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Long enough for several parts of the context, which threads share when there is one token.
+#[test]
+fn a_long_context_is_the_same_in_one_chunk_and_token_by_token() {
+    let heads = Heads { query: 2, kv: 1, dim: 16 };
+    let tokens = 1300;
+    let (rows, blocks) = (numbers(9, tokens * heads.qkv_columns()), (0..82).collect());
+    let sequence = [Sequence { rows, blocks }];
+    let shape = KvShape { layers: 1, blocks: 82, block_tokens: 16, heads };
+    for attention in [Attention::plain(0, heads), Attention { window: Some(600), ..Attention::plain(0, heads) }] {
+        for backend in [&fast(KvType::Bf16)[0], &backends()[0]] {
+            let whole = paged(backend, shape, &attention, &sequence, tokens);
+            let cut = paged(backend, shape, &attention, &sequence, 1);
+            assert_eq!(cut, whole, "token by token, to the last bit");
+            let last = &whole[0][(tokens - 1) * heads.query_columns()..];
+            close(last, &naive(&sequence[0].rows, heads, &rope(heads), &attention), 5e-3);
         }
     }
 }

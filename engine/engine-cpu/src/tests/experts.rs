@@ -34,7 +34,7 @@ fn the_sum_is_right_and_does_not_depend_on_the_batch() {
     let (hidden, inner, count, rows) = (24, 10, 5, 7);
     let shapes = [Shape { rows: 2 * inner, columns: hidden }, Shape { rows: hidden, columns: inner }];
     let weight = |seed: u64, shape: Shape| stored(DType::F32, &numbers(seed, shape.len()));
-    let backend = backends()[0];
+    let backend = &backends()[0];
     let drawn: Vec<[(Vec<u8>, Vec<f32>); 2]> = (0..count)
         .map(|expert| [weight(expert as u64 + 1, shapes[0]), weight(expert as u64 + 50, shapes[1])])
         .collect();

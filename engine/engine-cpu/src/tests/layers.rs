@@ -22,7 +22,7 @@ fn wide(numbers: &[f32]) -> Vec<f64> {
 fn norms_are_right() {
     let (rows, columns) = (5, 67);
     let (x, y, weight) = (numbers(1, rows * columns), numbers(2, rows * columns), numbers(3, columns));
-    let backend = backends()[0];
+    let backend = &backends()[0];
     let norm = || Norm { weight: &weight, epsilon: 1e-5 };
     let mut out = output(rows, columns);
     backend.rms_norm(norm(), &tensor(columns, x.clone()), &mut out).unwrap();
@@ -90,7 +90,7 @@ fn heads_are_normed_one_by_one_and_values_left_alone() {
 #[test]
 fn caps_and_factors_are_right() {
     let x = numbers(1, 30).iter().map(|x| x * 50.0).collect::<Vec<f32>>();
-    let backend = backends()[0];
+    let backend = &backends()[0];
     let mut found = tensor(10, x.clone());
     backend.soft_cap(30.0, &mut found).unwrap();
     let expected: Vec<f64> = wide(&x).iter().map(|x| 30.0 * (x / 30.0).tanh()).collect();
@@ -102,7 +102,7 @@ fn caps_and_factors_are_right() {
 
 #[test]
 fn tokens_outside_the_vocabulary_and_blocks_outside_the_cache_are_refused() {
-    let backend = backends()[0];
+    let backend = &backends()[0];
     let heads = Heads { query: 1, kv: 1, dim: 2 };
     let cache = backend.kv_cache(KvShape { layers: 1, blocks: 2, block_tokens: 4, heads }).unwrap();
     let ropes = [Rope { frequencies: vec![1.0], magnitude: 1.0 }];

@@ -79,7 +79,7 @@ fn parts_of_different_types_make_one_matrix() {
 #[test]
 fn a_source_that_is_too_short_is_refused() {
     let (bytes, _) = stored(DType::F32, &numbers(1, 9));
-    let backend = super::backends()[0];
+    let backend = &super::backends()[0];
     let refused = backend.matrix(&source(DType::F32, &bytes, Shape { rows: 2, columns: 5 }));
     assert!(refused.unwrap_err().to_string().contains("9 numbers"));
 }
