@@ -60,8 +60,8 @@ impl Incoming {
         }
     }
 
-    pub(crate) fn switched(connection: Box<Connection>) -> Incoming {
-        Incoming(Kind::Switched(Box::new(Upgraded::of(*connection))))
+    pub(crate) fn switched(connection: Connection) -> Incoming {
+        Incoming(Kind::Switched(Box::new(Upgraded::of(connection))))
     }
 
     /// The connection, where the server has switched it to another protocol (101).

@@ -162,7 +162,7 @@ impl Server {
             Err(error) => return Err(error),
         };
         let mut answer = Response::new(match status {
-            StatusCode::SWITCHING_PROTOCOLS => Incoming::switched(connection),
+            StatusCode::SWITCHING_PROTOCOLS => Incoming::switched(*connection),
             _ => Incoming::of_one(connection, reader, keep, self.0.clone()),
         });
         *answer.status_mut() = status;

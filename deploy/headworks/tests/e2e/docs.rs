@@ -42,8 +42,15 @@ fn the_documented_configuration_is_sound() {
         std::fs::create_dir(dir.path().join(folder)).unwrap();
     }
     std::fs::copy(component("least-load"), dir.path().join("policies/least-load.wasm")).unwrap();
-    for pem in ["cert.pem", "key.pem"] {
-        std::fs::copy(Path::new(TLS).join(pem), dir.path().join("tls").join(pem)).unwrap();
+    let same = |pem| (pem, pem);
+    let ours = [
+        ("ca.pem", "replicas-ca.pem"),
+        ("ca.pem", "clients-ca.pem"),
+        ("client.pem", "proxy.pem"),
+        ("client.key", "proxy.key"),
+    ];
+    for (pem, named) in ["cert.pem", "key.pem"].map(same).into_iter().chain(ours) {
+        std::fs::copy(Path::new(TLS).join(pem), dir.path().join("tls").join(named)).unwrap();
     }
     let keys = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
     std::fs::write(dir.path().join("tls/jwks.json"), keys).unwrap();

@@ -116,7 +116,7 @@ impl System {
 }
 
 fn is_at(replica: &Replica, address: IpAddr) -> bool {
-    replica.url.authority().parse::<SocketAddr>().is_ok_and(|at| at.ip() == address)
+    replica.url.authority().as_str().parse::<SocketAddr>().is_ok_and(|at| at.ip() == address)
 }
 
 /// A host's addresses of both kinds. One kind may be missing, and may be refused where the other is there.

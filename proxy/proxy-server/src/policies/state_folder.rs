@@ -36,7 +36,7 @@ pub(super) struct StateFolder {
 /// What was found under one name.
 #[derive(Debug)]
 pub(super) enum Found {
-    Sound { kept: Kept, bytes: Bytes },
+    Sound { kept: Box<Kept>, bytes: Bytes },
     Damaged { file: PathBuf, why: String },
 }
 
@@ -118,7 +118,7 @@ impl StateFolder {
 
     fn read_one(&self, file: PathBuf, component_bytes_max: usize) -> Found {
         match self.sound(&file, component_bytes_max) {
-            Ok((kept, bytes)) => Found::Sound { kept, bytes },
+            Ok((kept, bytes)) => Found::Sound { kept: Box::new(kept), bytes },
             Err(why) => Found::Damaged { file, why },
         }
     }

@@ -31,7 +31,7 @@ fn all(proxy: &Proxy) -> Vec<Arc<dyn Renews>> {
     let mut servers: Vec<_> = replicas.iter().filter_map(|replica| replica.link.tls.clone()).chain(regions).collect();
     servers.sort_by_key(Arc::as_ptr);
     servers.dedup_by_key(|tls| Arc::as_ptr(tls));
-    let ports = proxy.port_tls.iter().map(|tls| -> Arc<dyn Renews> { tls.clone() });
+    let ports = proxy.port_tls.iter().cloned().map(|tls| -> Arc<dyn Renews> { tls });
     ports.chain(servers.into_iter().map(|tls| -> Arc<dyn Renews> { tls })).collect()
 }
 

@@ -1,6 +1,6 @@
 //! TLS of our own ports: their certificate, and who may connect.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -43,7 +43,7 @@ impl PortTls {
         let TlsFiles { cert, key, client_ca, client_ca_ports } = files.clone();
         let client_ca = client_ca.filter(|_| client_ca_ports.contains(&port));
         let watched = Watched::new([&cert, &key].into_iter().chain(&client_ca).cloned());
-        let now = ArcSwap::new(read(&cert, &key, client_ca.as_ref())?);
+        let now = ArcSwap::new(read(&cert, &key, client_ca.as_deref())?);
         Ok(PortTls { cert, key, client_ca, watched, now })
     }
 
@@ -59,12 +59,12 @@ impl Renews for PortTls {
     }
 
     fn read_again(&self) -> Result<(), TlsError> {
-        self.now.store(read(&self.cert, &self.key, self.client_ca.as_ref())?);
+        self.now.store(read(&self.cert, &self.key, self.client_ca.as_deref())?);
         Ok(())
     }
 }
 
-fn read(cert: &PathBuf, key: &PathBuf, client_ca: Option<&PathBuf>) -> Result<Arc<ServerConfig>, TlsError> {
+fn read(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Arc<ServerConfig>, TlsError> {
     let (chain, private) = (certificates(cert)?, private_key(key)?);
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -74,11 +74,11 @@ fn read(cert: &PathBuf, key: &PathBuf, client_ca: Option<&PathBuf>) -> Result<Ar
         Some(path) => {
             let roots = Arc::new(authorities(path)?);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
-            let wrong = |source| TlsError::Clients { path: path.clone(), source };
+            let wrong = |source| TlsError::Clients { path: path.to_owned(), source };
             builder.with_client_cert_verifier(verifier.map_err(wrong)?)
         }
     };
-    let unfit = |source| TlsError::Pair { cert: cert.clone(), key: key.clone(), source };
+    let unfit = |source| TlsError::Pair { cert: cert.to_owned(), key: key.to_owned(), source };
     let mut config = builder.with_single_cert(chain, private).map_err(unfit)?;
     config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
     Ok(Arc::new(config))

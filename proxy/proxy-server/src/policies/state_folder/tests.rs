@@ -44,7 +44,7 @@ fn what_is_written_is_found_in_the_chains_order() {
     let Some(Found::Sound { kept, .. }) = StateFolder::open(&folder).unwrap().read(1000).into_iter().next() else {
         panic!("it is there")
     };
-    assert_eq!(kept, a.0);
+    assert_eq!(*kept, a.0);
 }
 
 #[test]
