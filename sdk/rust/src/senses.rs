@@ -86,6 +86,8 @@ const _: () = {
     let _: fn(&str, &[u8]) -> Result<u64, store::Refusal> = store::set;
     let _: fn(&str, u64, &[u8]) -> Result<u64, store::Refusal> = store::compare_and_set;
     let _: fn(&str) -> bool = store::remove;
-    let _: (fn() -> u32, fn() -> u64, fn(u32) -> u32) = (chance::next_u32, chance::next_u64, chance::below);
+    let _: fn() -> u32 = chance::next_u32;
+    let _: fn() -> u64 = chance::next_u64;
+    let _: fn(u32) -> u32 = chance::below;
     let _: fn() -> u64 = clock::now_ms;
 };
