@@ -27,9 +27,13 @@ impl Tree {
     }
 }
 
+/// Digits of the largest float.
+const FLOAT_DIGITS: usize = 309;
+
 fn is_odd(text: &[u8]) -> bool {
     let has_surrogate = text.windows(3).any(|part| part.eq_ignore_ascii_case(b"\\ud"));
-    has_surrogate || text.windows(2).any(|part| matches!(part, [b'0'..=b'9', b'e' | b'E']))
+    let is_long = text.split(|byte| !byte.is_ascii_digit()).any(|digits| digits.len() >= FLOAT_DIGITS);
+    has_surrogate || is_long || text.windows(2).any(|part| matches!(part, [b'0'..=b'9', b'e' | b'E']))
 }
 
 /// JSON in which no object has a key twice.
