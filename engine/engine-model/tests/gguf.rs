@@ -3,13 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod recorded;
+
 use std::path::{Path, PathBuf};
 
 use engine_backend::{ForwardBatch, LogitsWanted};
 use engine_cpu::CpuBackend;
 use engine_model::{Gguf, LoadOptions, Model};
 use proptest::prelude::*;
-use serde::Deserialize;
+
+use recorded::{Golden, RecordedLogits};
 
 const FILES: [&str; 9] = [
     "llama-q8_0",
@@ -24,33 +27,12 @@ const FILES: [&str; 9] = [
 ];
 const LOGIT_ERROR_MAX: f32 = 1e-3;
 
-#[derive(Deserialize)]
-struct Golden {
-    prompts: Vec<Recorded>,
-}
-
-#[derive(Deserialize)]
-struct Recorded {
-    text: String,
-    prompt: Vec<u32>,
-    greedy: Vec<u32>,
-    /// The vocabulary entries whose logits were recorded.
-    entries: Vec<usize>,
-    logits: Vec<RecordedLogits>,
-}
-
-#[derive(Deserialize)]
-struct RecordedLogits {
-    position: usize,
-    values: Vec<f32>,
-}
-
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/gguf").join(name)
 }
 
 fn golden(name: &str) -> Golden {
-    serde_json::from_slice(&std::fs::read(path(&format!("{name}.json"))).unwrap()).unwrap()
+    Golden::read(&path(&format!("{name}.json")))
 }
 
 fn model(name: &str) -> Model<CpuBackend> {

@@ -7,6 +7,8 @@
 #[path = "golden/cases.rs"]
 mod cases;
 
+mod recorded;
+
 use std::path::Path;
 
 use cases::{CASES, Case};
@@ -15,38 +17,18 @@ use engine_cpu::{CpuBackend, Isa};
 use engine_kv::{BlockPool, PoolConfig};
 use engine_model::{LoadOptions, Model, synth};
 use engine_scheduler::{Scheduler, SchedulerConfig, SequenceId, SequenceRequest, StepPlan};
-use serde::Deserialize;
 use tempfile::TempDir;
 use tokenizers::Tokenizer;
+
+use recorded::{Golden, Recorded, RecordedLogits};
 
 const LOGIT_ERROR_MAX: f32 = 1e-3;
 const KV_BLOCKS: u32 = 64;
 const BLOCK_TOKENS: u32 = 16;
 
-#[derive(Deserialize)]
-struct Golden {
-    prompts: Vec<Recorded>,
-}
-
-#[derive(Deserialize)]
-struct Recorded {
-    text: String,
-    prompt: Vec<u32>,
-    greedy: Vec<u32>,
-    /// The vocabulary entries whose logits were recorded.
-    entries: Vec<usize>,
-    logits: Vec<RecordedLogits>,
-}
-
-#[derive(Deserialize)]
-struct RecordedLogits {
-    position: usize,
-    values: Vec<f32>,
-}
-
 fn golden(case: &Case) -> Golden {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{}.json", case.name));
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    Golden::read(&path)
 }
 
 fn checkpoint(case: &Case) -> TempDir {

@@ -194,48 +194,21 @@ impl FleetView {
 
     /// The same moment with only these rows, in this order, under another version. The regions stay.
     pub fn select(&self, version: u64, rows: &[usize]) -> FleetView {
-        let take = |column: &[u32]| rows.iter().map(|row| column[*row]).collect();
-        let FleetView {
-            version: _,
-            id,
-            region,
-            running,
-            waiting,
-            kv_blocks_used,
-            kv_blocks_total,
-            prefix_hit_permille,
-            health,
-            draining,
-            role,
-            age_ms,
-            ttft_us,
-            tpot_us,
-            weight,
-            prefill_tokens,
-            regions,
-        } = self;
-        FleetView {
-            version,
-            id: take(id),
-            region: take(region),
-            running: take(running),
-            waiting: take(waiting),
-            kv_blocks_used: take(kv_blocks_used),
-            kv_blocks_total: take(kv_blocks_total),
-            prefix_hit_permille: take(prefix_hit_permille),
-            health: take(health),
-            draining: take(draining),
-            role: take(role),
-            age_ms: take(age_ms),
-            ttft_us: take(ttft_us),
-            tpot_us: take(tpot_us),
-            weight: take(weight),
-            prefill_tokens: take(prefill_tokens),
-            regions: regions.clone(),
+        let mut view = self.clone();
+        view.version = version;
+        for column in view.columns_mut() {
+            *column = rows.iter().map(|row| column[*row]).collect();
         }
+        view
     }
 
     fn clear(&mut self) {
+        self.columns_mut().into_iter().for_each(Vec::clear);
+        self.regions.columns_mut().into_iter().for_each(Vec::clear);
+    }
+
+    /// The replicas' columns.
+    fn columns_mut(&mut self) -> [&mut Vec<u32>; 15] {
         let FleetView {
             version: _,
             id,
@@ -253,10 +226,9 @@ impl FleetView {
             tpot_us,
             weight,
             prefill_tokens,
-            regions,
+            regions: _,
         } = self;
-        let Regions { id: region_id, local, available, queue, rtt_us, age_ms: region_age_ms } = regions;
-        for column in [
+        [
             id,
             region,
             running,
@@ -272,15 +244,7 @@ impl FleetView {
             tpot_us,
             weight,
             prefill_tokens,
-            region_id,
-            local,
-            available,
-            queue,
-            rtt_us,
-            region_age_ms,
-        ] {
-            column.clear();
-        }
+        ]
     }
 
     fn push(&mut self, row: &ReplicaRow) {
@@ -320,6 +284,11 @@ impl FleetView {
 }
 
 impl Regions {
+    fn columns_mut(&mut self) -> [&mut Vec<u32>; 6] {
+        let Regions { id, local, available, queue, rtt_us, age_ms } = self;
+        [id, local, available, queue, rtt_us, age_ms]
+    }
+
     fn push(&mut self, row: &RegionRow) {
         let RegionRow { id, local, available, queue, rtt_us, age_ms } = row;
         self.id.push(id.0);

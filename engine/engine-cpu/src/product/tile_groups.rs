@@ -163,54 +163,44 @@ unsafe fn block(
     }
 }
 
-/// One group of twice sixteen rows by twice sixteen outputs, both with signs.
-#[inline(always)]
-unsafe fn signed(x: [*const i8; 2], stride: usize, weights: [*const u8; 2], to: *mut [[i32; WIDTH]; ROWS]) {
-    // SAFETY: the caller's promise: all of it is inside the operands, and tiles are configured for it.
-    unsafe {
-        asm!(
-            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
-            "tileloadd tmm6, [{w0} + {line}*1]",
-            "tileloadd tmm4, [{x0} + {stride}*1]",
-            "tdpbssd tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{w1} + {line}*1]",
-            "tdpbssd tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{x1} + {stride}*1]",
-            "tdpbssd tmm2, tmm5, tmm6",
-            "tdpbssd tmm3, tmm5, tmm7",
-            "tilestored [{to} + {line}*1], tmm0",
-            "tilestored [{to} + {line}*1 + 1024], tmm1",
-            "tilestored [{to} + {line}*1 + 2048], tmm2",
-            "tilestored [{to} + {line}*1 + 3072], tmm3",
-            x0 = in(reg) x[0], x1 = in(reg) x[1], w0 = in(reg) weights[0], w1 = in(reg) weights[1],
-            stride = in(reg) stride, line = in(reg) ROW_BYTES, to = in(reg) to,
-            options(nostack),
-        );
-    }
+/// One group of twice sixteen rows by twice sixteen outputs, by an instruction that multiplies bytes.
+macro_rules! group {
+    ($(#[$doc:meta])* $name:ident, $multiply:literal) => {
+        $(#[$doc])*
+        #[inline(always)]
+        unsafe fn $name(x: [*const i8; 2], stride: usize, weights: [*const u8; 2], to: *mut [[i32; WIDTH]; ROWS]) {
+            // SAFETY: the caller's promise: all of it is inside the operands, and tiles are configured for it.
+            unsafe {
+                asm!(
+                    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                    "tileloadd tmm6, [{w0} + {line}*1]",
+                    "tileloadd tmm4, [{x0} + {stride}*1]",
+                    concat!($multiply, " tmm0, tmm4, tmm6"),
+                    "tileloadd tmm7, [{w1} + {line}*1]",
+                    concat!($multiply, " tmm1, tmm4, tmm7"),
+                    "tileloadd tmm5, [{x1} + {stride}*1]",
+                    concat!($multiply, " tmm2, tmm5, tmm6"),
+                    concat!($multiply, " tmm3, tmm5, tmm7"),
+                    "tilestored [{to} + {line}*1], tmm0",
+                    "tilestored [{to} + {line}*1 + 1024], tmm1",
+                    "tilestored [{to} + {line}*1 + 2048], tmm2",
+                    "tilestored [{to} + {line}*1 + 3072], tmm3",
+                    x0 = in(reg) x[0], x1 = in(reg) x[1], w0 = in(reg) weights[0], w1 = in(reg) weights[1],
+                    stride = in(reg) stride, line = in(reg) ROW_BYTES, to = in(reg) to,
+                    options(nostack),
+                );
+            }
+        }
+    };
 }
 
-/// The same for weights without signs.
-#[inline(always)]
-unsafe fn unsigned(x: [*const i8; 2], stride: usize, weights: [*const u8; 2], to: *mut [[i32; WIDTH]; ROWS]) {
-    // SAFETY: the caller's promise: all of it is inside the operands, and tiles are configured for it.
-    unsafe {
-        asm!(
-            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
-            "tileloadd tmm6, [{w0} + {line}*1]",
-            "tileloadd tmm4, [{x0} + {stride}*1]",
-            "tdpbsud tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{w1} + {line}*1]",
-            "tdpbsud tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{x1} + {stride}*1]",
-            "tdpbsud tmm2, tmm5, tmm6",
-            "tdpbsud tmm3, tmm5, tmm7",
-            "tilestored [{to} + {line}*1], tmm0",
-            "tilestored [{to} + {line}*1 + 1024], tmm1",
-            "tilestored [{to} + {line}*1 + 2048], tmm2",
-            "tilestored [{to} + {line}*1 + 3072], tmm3",
-            x0 = in(reg) x[0], x1 = in(reg) x[1], w0 = in(reg) weights[0], w1 = in(reg) weights[1],
-            stride = in(reg) stride, line = in(reg) ROW_BYTES, to = in(reg) to,
-            options(nostack),
-        );
-    }
-}
+group!(
+    /// Both with signs.
+    signed,
+    "tdpbssd"
+);
+group!(
+    /// Weights without signs.
+    unsigned,
+    "tdpbsud"
+);
